@@ -41,6 +41,7 @@ type api struct {
 	assigned   bool         // the group has assigned partitions at least once, even if none
 
 	subjects watch.Subjects
+	watched  watch.Lists    // the lists that gateways watch
 	queues   watch.Queues   // the streams that get reports of the lanes' queues
 	lists    *turns         // bounds the lists and counts that are made at a time
 	streams  *keeper.Shared // what all keepers share
@@ -53,7 +54,7 @@ type api struct {
 func newAPI(streams *keeper.Shared) *api {
 	return &api{
 		shards: map[int32]*shard.Shard{}, keepers: map[int32]*keeper.Keeper{}, lists: newTurns(maxLists), streams: streams,
-		readings: newTurns(maxReadings), histories: history.NewReader(),
+		readings: newTurns(maxReadings), histories: history.NewReader(), watched: watch.Lists{Full: watch.FullOfLists},
 	}
 }
 
@@ -109,6 +110,9 @@ func (a *api) set(p int32, s *shard.Shard, k *keeper.Keeper) {
 	// Subjects that are added from here on find the shard; those that were added before are told to it.
 	for stream, adds := range a.subjects.All() {
 		s.WatchSubjects(context.Background(), stream, adds...)
+	}
+	for stream, adds := range a.watched.All() {
+		s.WatchLists(context.Background(), stream, listWatches(adds)...)
 	}
 }
 
@@ -416,6 +420,7 @@ func (a *api) Watch(
 	cancel()
 	stream.Close()
 	a.subjects.Leave(stream)
+	a.watched.Leave(stream)
 	a.queues.Leave(stream)
 	for _, s := range a.owned() {
 		s.Leave(stream)
@@ -463,7 +468,7 @@ func (a *api) receive(
 			}
 			stream.Answer(&trackerpb.Watched{JobId: add.JobId, Tenant: add.Tenant, Who: add.Who, Outcome: outcome})
 		}
-		if !a.receiveSubjects(ctx, m, stream) || !stream.Room(ctx, maxBacklog) {
+		if !a.receiveSubjects(ctx, m, stream) || !a.receiveLists(ctx, m, stream) || !stream.Room(ctx, maxBacklog) {
 			return
 		}
 	}

@@ -62,14 +62,26 @@ func (a *api) List(
 
 // listQuery checks the request and returns the store's query for it.
 func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
+	q, err := filterOf(m)
+	if err != nil {
+		return q, err
+	}
+	q.Limit = int(m.Limit)
+	if q.Limit < 1 || q.Limit > maxListLimit {
+		return q, fmt.Errorf("limit must be from 1 to %d, not %d", maxListLimit, q.Limit)
+	}
+	if m.After != nil {
+		q.After = &store.Place{Created: m.After.Created, ID: m.After.JobId}
+	}
+	return q, nil
+}
+
+// filterOf checks which jobs the request is about, and returns that as a query of the store.
+func filterOf(m *trackerpb.ListRequest) (store.Query, error) {
 	q := store.Query{
 		Tenant: m.Tenant, Subjects: m.Subjects, Types: m.Types, Lanes: m.Lanes,
 		CreatedFrom: m.CreatedFrom, CreatedBefore: m.CreatedBefore, UpdatedFrom: m.UpdatedFrom,
 		UpdatedBefore: m.UpdatedBefore,
-		Limit:         int(m.Limit),
-	}
-	if q.Limit < 1 || q.Limit > maxListLimit {
-		return q, fmt.Errorf("limit must be from 1 to %d, not %d", maxListLimit, q.Limit)
 	}
 	for name, n := range map[string]int{"subjects": len(m.Subjects), "states": len(m.States), "types": len(m.Types),
 		"lanes": len(m.Lanes)} {
@@ -84,9 +96,6 @@ func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
 		q.States = append(q.States, job.State(s))
 	}
 	limitTo(&q, m.Scope)
-	if m.After != nil {
-		q.After = &store.Place{Created: m.After.Created, ID: m.After.JobId}
-	}
 	return q, nil
 }
 

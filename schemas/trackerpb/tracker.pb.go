@@ -132,7 +132,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{36, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{39, 0}
 }
 
 type FollowedPart_Outcome int32
@@ -187,7 +187,7 @@ func (x FollowedPart_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FollowedPart_Outcome.Descriptor instead.
 func (FollowedPart_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{47, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{50, 0}
 }
 
 type RequeueDeadResponse_Outcome int32
@@ -248,7 +248,7 @@ func (x RequeueDeadResponse_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RequeueDeadResponse_Outcome.Descriptor instead.
 func (RequeueDeadResponse_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{55, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{58, 0}
 }
 
 // Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
@@ -2363,7 +2363,9 @@ type WatchRequest struct {
 	AddSubjects    []*SubjectAdd          `protobuf:"bytes,3,rep,name=add_subjects,json=addSubjects,proto3" json:"add_subjects,omitempty"`
 	RemoveSubjects []uint32               `protobuf:"varint,4,rep,packed,name=remove_subjects,json=removeSubjects,proto3" json:"remove_subjects,omitempty"` // handles; removed before the adds of the same message
 	// queues asks for a report of the lanes' queues, from now on.
-	Queues        bool `protobuf:"varint,5,opt,name=queues,proto3" json:"queues,omitempty"`
+	Queues        bool       `protobuf:"varint,5,opt,name=queues,proto3" json:"queues,omitempty"`
+	AddLists      []*ListAdd `protobuf:"bytes,6,rep,name=add_lists,json=addLists,proto3" json:"add_lists,omitempty"`
+	RemoveLists   []uint32   `protobuf:"varint,7,rep,packed,name=remove_lists,json=removeLists,proto3" json:"remove_lists,omitempty"` // handles; removed before the adds of the same message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2433,6 +2435,74 @@ func (x *WatchRequest) GetQueues() bool {
 	return false
 }
 
+func (x *WatchRequest) GetAddLists() []*ListAdd {
+	if x != nil {
+		return x.AddLists
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetRemoveLists() []uint32 {
+	if x != nil {
+		return x.RemoveLists
+	}
+	return nil
+}
+
+// ListAdd watches the jobs of a list, from now on, in every partition that the tracker owns, now or later. A change is
+// compared with each list of its tenant, so a stream may have 2,000 lists, and 200 of one tenant: with more it is closed.
+type ListAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Handle        uint32                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"` // the stream's own name for it, not 0; one that was used is not used again
+	List          *ListRequest           `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`      // its partitions, place, limit and freshness have no effect
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAdd) Reset() {
+	*x = ListAdd{}
+	mi := &file_tracker_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAdd) ProtoMessage() {}
+
+func (x *ListAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAdd.ProtoReflect.Descriptor instead.
+func (*ListAdd) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListAdd) GetHandle() uint32 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *ListAdd) GetList() *ListRequest {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
 // SubjectAdd watches all jobs of one subject, from now on, in every partition that the tracker
 // owns, now or later.
 type SubjectAdd struct {
@@ -2446,7 +2516,7 @@ type SubjectAdd struct {
 
 func (x *SubjectAdd) Reset() {
 	*x = SubjectAdd{}
-	mi := &file_tracker_proto_msgTypes[30]
+	mi := &file_tracker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2528,7 @@ func (x *SubjectAdd) String() string {
 func (*SubjectAdd) ProtoMessage() {}
 
 func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[30]
+	mi := &file_tracker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2541,7 @@ func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectAdd.ProtoReflect.Descriptor instead.
 func (*SubjectAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{30}
+	return file_tracker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SubjectAdd) GetHandle() uint32 {
@@ -2523,7 +2593,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[31]
+	mi := &file_tracker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +2605,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[31]
+	mi := &file_tracker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +2618,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{31}
+	return file_tracker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -2621,14 +2691,15 @@ type WatchResponse struct {
 	Coverage []*Coverage            `protobuf:"bytes,3,rep,name=coverage,proto3" json:"coverage,omitempty"` // of what follows
 	// queues is the newest report; only to streams that have asked. It comes every second in which it has changed, and
 	// every three seconds at least.
-	Queues        *Queues `protobuf:"bytes,4,opt,name=queues,proto3" json:"queues,omitempty"`
+	Queues        *Queues        `protobuf:"bytes,4,opt,name=queues,proto3" json:"queues,omitempty"`
+	Lists         []*ListChanges `protobuf:"bytes,5,rep,name=lists,proto3" json:"lists,omitempty"` // never before the Coverage of the list
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2711,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2724,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{32}
+	return file_tracker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -2684,6 +2755,145 @@ func (x *WatchResponse) GetQueues() *Queues {
 	return nil
 }
 
+func (x *WatchResponse) GetLists() []*ListChanges {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
+// ListChanges is what has changed in a list: of each job the newest change, in their order. They come ten times a second
+// at most.
+type ListChanges struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Handle  uint32                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
+	Changes []*ListChange          `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// missed: up to so many changes are not told, for they were too many to be kept: what is true is asked for with List.
+	Missed        int64 `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChanges) Reset() {
+	*x = ListChanges{}
+	mi := &file_tracker_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChanges) ProtoMessage() {}
+
+func (x *ListChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChanges.ProtoReflect.Descriptor instead.
+func (*ListChanges) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ListChanges) GetHandle() uint32 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *ListChanges) GetChanges() []*ListChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ListChanges) GetMissed() int64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+// ListChange is a job that is in a list, in a new version, or is in it no longer.
+type ListChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Version       int64                  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Document      []byte                 `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"` // absent if the job has left, or the document is larger than 16 KiB
+	Left          bool                   `protobuf:"varint,4,opt,name=left,proto3" json:"left,omitempty"`        // the job does not match any more, or was removed; of earlier versions the list has none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChange) Reset() {
+	*x = ListChange{}
+	mi := &file_tracker_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChange) ProtoMessage() {}
+
+func (x *ListChange) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChange.ProtoReflect.Descriptor instead.
+func (*ListChange) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListChange) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *ListChange) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ListChange) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *ListChange) GetLeft() bool {
+	if x != nil {
+		return x.Left
+	}
+	return false
+}
+
 // Queues reports how many jobs wait in each lane, of all tenants. It holds no job and no tenant.
 type Queues struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2700,7 +2910,7 @@ type Queues struct {
 
 func (x *Queues) Reset() {
 	*x = Queues{}
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2712,7 +2922,7 @@ func (x *Queues) String() string {
 func (*Queues) ProtoMessage() {}
 
 func (x *Queues) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2725,7 +2935,7 @@ func (x *Queues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queues.ProtoReflect.Descriptor instead.
 func (*Queues) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{33}
+	return file_tracker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Queues) GetPartitions() []int32 {
@@ -2770,7 +2980,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2992,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +3005,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{34}
+	return file_tracker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Queue) GetLane() string {
@@ -2841,15 +3051,16 @@ type Coverage struct {
 	Handles   []uint32               `protobuf:"varint,2,rep,packed,name=handles,proto3" json:"handles,omitempty"`
 	Lost      bool                   `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`
 	// log_now is the time by the log's clock, which the documents' times are; Unix milliseconds.
-	LogNow        int64 `protobuf:"varint,4,opt,name=log_now,json=logNow,proto3" json:"log_now,omitempty"`
-	Partitions    int32 `protobuf:"varint,5,opt,name=partitions,proto3" json:"partitions,omitempty"` // how many there are
+	LogNow        int64    `protobuf:"varint,4,opt,name=log_now,json=logNow,proto3" json:"log_now,omitempty"`
+	Partitions    int32    `protobuf:"varint,5,opt,name=partitions,proto3" json:"partitions,omitempty"` // how many there are
+	Lists         []uint32 `protobuf:"varint,6,rep,packed,name=lists,proto3" json:"lists,omitempty"`    // handles of lists, of which the same is said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2861,7 +3072,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2874,7 +3085,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{35}
+	return file_tracker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -2912,6 +3123,13 @@ func (x *Coverage) GetPartitions() int32 {
 	return 0
 }
 
+func (x *Coverage) GetLists() []uint32 {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
 // Watched answers one WatchAdd, or ends a watch.
 type Watched struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -2938,7 +3156,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3168,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3181,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{36}
+	return file_tracker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Watched) GetJobId() string {
@@ -3043,7 +3261,7 @@ type StreamCursor struct {
 
 func (x *StreamCursor) Reset() {
 	*x = StreamCursor{}
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3273,7 @@ func (x *StreamCursor) String() string {
 func (*StreamCursor) ProtoMessage() {}
 
 func (x *StreamCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3286,7 @@ func (x *StreamCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCursor.ProtoReflect.Descriptor instead.
 func (*StreamCursor) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{37}
+	return file_tracker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StreamCursor) GetDispatch() int32 {
@@ -3103,7 +3321,7 @@ type StreamsRequest struct {
 
 func (x *StreamsRequest) Reset() {
 	*x = StreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3333,7 @@ func (x *StreamsRequest) String() string {
 func (*StreamsRequest) ProtoMessage() {}
 
 func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3346,7 @@ func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsRequest.ProtoReflect.Descriptor instead.
 func (*StreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{38}
+	return file_tracker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StreamsRequest) GetJobId() string {
@@ -3162,7 +3380,7 @@ type StreamsResponse struct {
 
 func (x *StreamsResponse) Reset() {
 	*x = StreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3392,7 @@ func (x *StreamsResponse) String() string {
 func (*StreamsResponse) ProtoMessage() {}
 
 func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3405,7 @@ func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsResponse.ProtoReflect.Descriptor instead.
 func (*StreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{39}
+	return file_tracker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StreamsResponse) GetStreams() []*StreamState {
@@ -3218,7 +3436,7 @@ type StreamState struct {
 
 func (x *StreamState) Reset() {
 	*x = StreamState{}
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3448,7 @@ func (x *StreamState) String() string {
 func (*StreamState) ProtoMessage() {}
 
 func (x *StreamState) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3461,7 @@ func (x *StreamState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamState.ProtoReflect.Descriptor instead.
 func (*StreamState) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{40}
+	return file_tracker_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StreamState) GetName() string {
@@ -3291,7 +3509,7 @@ type ReadStreamRequest struct {
 
 func (x *ReadStreamRequest) Reset() {
 	*x = ReadStreamRequest{}
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3521,7 @@ func (x *ReadStreamRequest) String() string {
 func (*ReadStreamRequest) ProtoMessage() {}
 
 func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3534,7 @@ func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamRequest.ProtoReflect.Descriptor instead.
 func (*ReadStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{41}
+	return file_tracker_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReadStreamRequest) GetJobId() string {
@@ -3377,7 +3595,7 @@ type ReadStreamResponse struct {
 
 func (x *ReadStreamResponse) Reset() {
 	*x = ReadStreamResponse{}
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3389,7 +3607,7 @@ func (x *ReadStreamResponse) String() string {
 func (*ReadStreamResponse) ProtoMessage() {}
 
 func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3402,7 +3620,7 @@ func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamResponse.ProtoReflect.Descriptor instead.
 func (*ReadStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{42}
+	return file_tracker_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReadStreamResponse) GetPart() *StreamPart {
@@ -3438,7 +3656,7 @@ type StreamPart struct {
 
 func (x *StreamPart) Reset() {
 	*x = StreamPart{}
-	mi := &file_tracker_proto_msgTypes[43]
+	mi := &file_tracker_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3668,7 @@ func (x *StreamPart) String() string {
 func (*StreamPart) ProtoMessage() {}
 
 func (x *StreamPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[43]
+	mi := &file_tracker_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3681,7 @@ func (x *StreamPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPart.ProtoReflect.Descriptor instead.
 func (*StreamPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{43}
+	return file_tracker_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StreamPart) GetKind() string {
@@ -3539,7 +3757,7 @@ type FollowStreamsRequest struct {
 
 func (x *FollowStreamsRequest) Reset() {
 	*x = FollowStreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[44]
+	mi := &file_tracker_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3551,7 +3769,7 @@ func (x *FollowStreamsRequest) String() string {
 func (*FollowStreamsRequest) ProtoMessage() {}
 
 func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[44]
+	mi := &file_tracker_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3564,7 +3782,7 @@ func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsRequest.ProtoReflect.Descriptor instead.
 func (*FollowStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{44}
+	return file_tracker_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FollowStreamsRequest) GetAdd() []*StreamFollow {
@@ -3595,7 +3813,7 @@ type StreamFollow struct {
 
 func (x *StreamFollow) Reset() {
 	*x = StreamFollow{}
-	mi := &file_tracker_proto_msgTypes[45]
+	mi := &file_tracker_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3607,7 +3825,7 @@ func (x *StreamFollow) String() string {
 func (*StreamFollow) ProtoMessage() {}
 
 func (x *StreamFollow) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[45]
+	mi := &file_tracker_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3620,7 +3838,7 @@ func (x *StreamFollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamFollow.ProtoReflect.Descriptor instead.
 func (*StreamFollow) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{45}
+	return file_tracker_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StreamFollow) GetHandle() uint32 {
@@ -3674,7 +3892,7 @@ type FollowStreamsResponse struct {
 
 func (x *FollowStreamsResponse) Reset() {
 	*x = FollowStreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[46]
+	mi := &file_tracker_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +3904,7 @@ func (x *FollowStreamsResponse) String() string {
 func (*FollowStreamsResponse) ProtoMessage() {}
 
 func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[46]
+	mi := &file_tracker_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +3917,7 @@ func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsResponse.ProtoReflect.Descriptor instead.
 func (*FollowStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{46}
+	return file_tracker_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *FollowStreamsResponse) GetParts() []*FollowedPart {
@@ -3723,7 +3941,7 @@ type FollowedPart struct {
 
 func (x *FollowedPart) Reset() {
 	*x = FollowedPart{}
-	mi := &file_tracker_proto_msgTypes[47]
+	mi := &file_tracker_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3735,7 +3953,7 @@ func (x *FollowedPart) String() string {
 func (*FollowedPart) ProtoMessage() {}
 
 func (x *FollowedPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[47]
+	mi := &file_tracker_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3748,7 +3966,7 @@ func (x *FollowedPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowedPart.ProtoReflect.Descriptor instead.
 func (*FollowedPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{47}
+	return file_tracker_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *FollowedPart) GetHandle() uint32 {
@@ -3799,7 +4017,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_tracker_proto_msgTypes[48]
+	mi := &file_tracker_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3811,7 +4029,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[48]
+	mi := &file_tracker_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3824,7 +4042,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{48}
+	return file_tracker_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DeadLetter) GetOffset() int64 {
@@ -3935,7 +4153,7 @@ type DeadHeader struct {
 
 func (x *DeadHeader) Reset() {
 	*x = DeadHeader{}
-	mi := &file_tracker_proto_msgTypes[49]
+	mi := &file_tracker_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3947,7 +4165,7 @@ func (x *DeadHeader) String() string {
 func (*DeadHeader) ProtoMessage() {}
 
 func (x *DeadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[49]
+	mi := &file_tracker_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3960,7 +4178,7 @@ func (x *DeadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadHeader.ProtoReflect.Descriptor instead.
 func (*DeadHeader) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{49}
+	return file_tracker_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeadHeader) GetKey() string {
@@ -3988,7 +4206,7 @@ type ListDeadRequest struct {
 
 func (x *ListDeadRequest) Reset() {
 	*x = ListDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[50]
+	mi := &file_tracker_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4000,7 +4218,7 @@ func (x *ListDeadRequest) String() string {
 func (*ListDeadRequest) ProtoMessage() {}
 
 func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[50]
+	mi := &file_tracker_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4013,7 +4231,7 @@ func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{50}
+	return file_tracker_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListDeadRequest) GetBefore() int64 {
@@ -4041,7 +4259,7 @@ type ListDeadResponse struct {
 
 func (x *ListDeadResponse) Reset() {
 	*x = ListDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[51]
+	mi := &file_tracker_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4053,7 +4271,7 @@ func (x *ListDeadResponse) String() string {
 func (*ListDeadResponse) ProtoMessage() {}
 
 func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[51]
+	mi := &file_tracker_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4066,7 +4284,7 @@ func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{51}
+	return file_tracker_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListDeadResponse) GetLetters() []*DeadLetter {
@@ -4092,7 +4310,7 @@ type GetDeadRequest struct {
 
 func (x *GetDeadRequest) Reset() {
 	*x = GetDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[52]
+	mi := &file_tracker_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4104,7 +4322,7 @@ func (x *GetDeadRequest) String() string {
 func (*GetDeadRequest) ProtoMessage() {}
 
 func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[52]
+	mi := &file_tracker_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4117,7 +4335,7 @@ func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadRequest.ProtoReflect.Descriptor instead.
 func (*GetDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{52}
+	return file_tracker_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetDeadRequest) GetOffset() int64 {
@@ -4136,7 +4354,7 @@ type GetDeadResponse struct {
 
 func (x *GetDeadResponse) Reset() {
 	*x = GetDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[53]
+	mi := &file_tracker_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4148,7 +4366,7 @@ func (x *GetDeadResponse) String() string {
 func (*GetDeadResponse) ProtoMessage() {}
 
 func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[53]
+	mi := &file_tracker_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4161,7 +4379,7 @@ func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadResponse.ProtoReflect.Descriptor instead.
 func (*GetDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{53}
+	return file_tracker_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetDeadResponse) GetLetter() *DeadLetter {
@@ -4182,7 +4400,7 @@ type RequeueDeadRequest struct {
 
 func (x *RequeueDeadRequest) Reset() {
 	*x = RequeueDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[54]
+	mi := &file_tracker_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4194,7 +4412,7 @@ func (x *RequeueDeadRequest) String() string {
 func (*RequeueDeadRequest) ProtoMessage() {}
 
 func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[54]
+	mi := &file_tracker_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4207,7 +4425,7 @@ func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequeueDeadRequest.ProtoReflect.Descriptor instead.
 func (*RequeueDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{54}
+	return file_tracker_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RequeueDeadRequest) GetOffset() int64 {
@@ -4235,7 +4453,7 @@ type RequeueDeadResponse struct {
 
 func (x *RequeueDeadResponse) Reset() {
 	*x = RequeueDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[55]
+	mi := &file_tracker_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4247,7 +4465,7 @@ func (x *RequeueDeadResponse) String() string {
 func (*RequeueDeadResponse) ProtoMessage() {}
 
 func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[55]
+	mi := &file_tracker_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4260,7 +4478,7 @@ func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequeueDeadResponse.ProtoReflect.Descriptor instead.
 func (*RequeueDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{55}
+	return file_tracker_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *RequeueDeadResponse) GetOutcome() RequeueDeadResponse_Outcome {
@@ -4463,13 +4681,18 @@ const file_tracker_proto_rawDesc = "" +
 	"\x11TakeTicketRequest\x12\x1b\n" +
 	"\tticket_id\x18\x01 \x01(\tR\bticketId\"0\n" +
 	"\x12TakeTicketResponse\x12\x1a\n" +
-	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xda\x01\n" +
+	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xb7\x02\n" +
 	"\fWatchRequest\x12.\n" +
 	"\x03add\x18\x01 \x03(\v2\x1c.ackwire.tracker.v1.WatchAddR\x03add\x12\x16\n" +
 	"\x06remove\x18\x02 \x03(\tR\x06remove\x12A\n" +
 	"\fadd_subjects\x18\x03 \x03(\v2\x1e.ackwire.tracker.v1.SubjectAddR\vaddSubjects\x12'\n" +
 	"\x0fremove_subjects\x18\x04 \x03(\rR\x0eremoveSubjects\x12\x16\n" +
-	"\x06queues\x18\x05 \x01(\bR\x06queues\"V\n" +
+	"\x06queues\x18\x05 \x01(\bR\x06queues\x128\n" +
+	"\tadd_lists\x18\x06 \x03(\v2\x1b.ackwire.tracker.v1.ListAddR\baddLists\x12!\n" +
+	"\fremove_lists\x18\a \x03(\rR\vremoveLists\"V\n" +
+	"\aListAdd\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\rR\x06handle\x123\n" +
+	"\x04list\x18\x02 \x01(\v2\x1f.ackwire.tracker.v1.ListRequestR\x04list\"V\n" +
 	"\n" +
 	"SubjectAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x16\n" +
@@ -4485,12 +4708,23 @@ const file_tracker_proto_rawDesc = "" +
 	"\x05known\x18\x06 \x01(\x03R\x05known\x12/\n" +
 	"\x05scope\x18\a \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12\x10\n" +
 	"\x03who\x18\b \x01(\tR\x03who\x12\x14\n" +
-	"\x05acked\x18\t \x01(\bR\x05acked\"\xe7\x01\n" +
+	"\x05acked\x18\t \x01(\bR\x05acked\"\x9e\x02\n" +
 	"\rWatchResponse\x125\n" +
 	"\awatched\x18\x01 \x03(\v2\x1b.ackwire.tracker.v1.WatchedR\awatched\x121\n" +
 	"\aupdates\x18\x02 \x03(\v2\x17.ackwire.tracker.v1.JobR\aupdates\x128\n" +
 	"\bcoverage\x18\x03 \x03(\v2\x1c.ackwire.tracker.v1.CoverageR\bcoverage\x122\n" +
-	"\x06queues\x18\x04 \x01(\v2\x1a.ackwire.tracker.v1.QueuesR\x06queues\"\x87\x01\n" +
+	"\x06queues\x18\x04 \x01(\v2\x1a.ackwire.tracker.v1.QueuesR\x06queues\x125\n" +
+	"\x05lists\x18\x05 \x03(\v2\x1f.ackwire.tracker.v1.ListChangesR\x05lists\"w\n" +
+	"\vListChanges\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\rR\x06handle\x128\n" +
+	"\achanges\x18\x02 \x03(\v2\x1e.ackwire.tracker.v1.ListChangeR\achanges\x12\x16\n" +
+	"\x06missed\x18\x03 \x01(\x03R\x06missed\"m\n" +
+	"\n" +
+	"ListChange\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x1a\n" +
+	"\bdocument\x18\x03 \x01(\fR\bdocument\x12\x12\n" +
+	"\x04left\x18\x04 \x01(\bR\x04left\"\x87\x01\n" +
 	"\x06Queues\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\x05R\n" +
@@ -4503,7 +4737,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\awaiting\x18\x02 \x01(\x03R\awaiting\x12\x12\n" +
 	"\x04pace\x18\x03 \x01(\x01R\x04pace\x12\x18\n" +
 	"\astarted\x18\x04 \x01(\x03R\astarted\x12\x16\n" +
-	"\x06served\x18\x05 \x01(\bR\x06served\"\x8f\x01\n" +
+	"\x06served\x18\x05 \x01(\bR\x06served\"\xa5\x01\n" +
 	"\bCoverage\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x18\n" +
 	"\ahandles\x18\x02 \x03(\rR\ahandles\x12\x12\n" +
@@ -4511,7 +4745,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\alog_now\x18\x04 \x01(\x03R\x06logNow\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x05 \x01(\x05R\n" +
-	"partitions\"\xe6\x02\n" +
+	"partitions\x12\x14\n" +
+	"\x05lists\x18\x06 \x03(\rR\x05lists\"\xe6\x02\n" +
 	"\aWatched\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12=\n" +
@@ -4669,7 +4904,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_tracker_proto_goTypes = []any{
 	(HistoryEvent_Verdict)(0),        // 0: ackwire.tracker.v1.HistoryEvent.Verdict
 	(Watched_Outcome)(0),             // 1: ackwire.tracker.v1.Watched.Outcome
@@ -4705,32 +4940,35 @@ var file_tracker_proto_goTypes = []any{
 	(*TakeTicketRequest)(nil),        // 31: ackwire.tracker.v1.TakeTicketRequest
 	(*TakeTicketResponse)(nil),       // 32: ackwire.tracker.v1.TakeTicketResponse
 	(*WatchRequest)(nil),             // 33: ackwire.tracker.v1.WatchRequest
-	(*SubjectAdd)(nil),               // 34: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),                 // 35: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),            // 36: ackwire.tracker.v1.WatchResponse
-	(*Queues)(nil),                   // 37: ackwire.tracker.v1.Queues
-	(*Queue)(nil),                    // 38: ackwire.tracker.v1.Queue
-	(*Coverage)(nil),                 // 39: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),                  // 40: ackwire.tracker.v1.Watched
-	(*StreamCursor)(nil),             // 41: ackwire.tracker.v1.StreamCursor
-	(*StreamsRequest)(nil),           // 42: ackwire.tracker.v1.StreamsRequest
-	(*StreamsResponse)(nil),          // 43: ackwire.tracker.v1.StreamsResponse
-	(*StreamState)(nil),              // 44: ackwire.tracker.v1.StreamState
-	(*ReadStreamRequest)(nil),        // 45: ackwire.tracker.v1.ReadStreamRequest
-	(*ReadStreamResponse)(nil),       // 46: ackwire.tracker.v1.ReadStreamResponse
-	(*StreamPart)(nil),               // 47: ackwire.tracker.v1.StreamPart
-	(*FollowStreamsRequest)(nil),     // 48: ackwire.tracker.v1.FollowStreamsRequest
-	(*StreamFollow)(nil),             // 49: ackwire.tracker.v1.StreamFollow
-	(*FollowStreamsResponse)(nil),    // 50: ackwire.tracker.v1.FollowStreamsResponse
-	(*FollowedPart)(nil),             // 51: ackwire.tracker.v1.FollowedPart
-	(*DeadLetter)(nil),               // 52: ackwire.tracker.v1.DeadLetter
-	(*DeadHeader)(nil),               // 53: ackwire.tracker.v1.DeadHeader
-	(*ListDeadRequest)(nil),          // 54: ackwire.tracker.v1.ListDeadRequest
-	(*ListDeadResponse)(nil),         // 55: ackwire.tracker.v1.ListDeadResponse
-	(*GetDeadRequest)(nil),           // 56: ackwire.tracker.v1.GetDeadRequest
-	(*GetDeadResponse)(nil),          // 57: ackwire.tracker.v1.GetDeadResponse
-	(*RequeueDeadRequest)(nil),       // 58: ackwire.tracker.v1.RequeueDeadRequest
-	(*RequeueDeadResponse)(nil),      // 59: ackwire.tracker.v1.RequeueDeadResponse
+	(*ListAdd)(nil),                  // 34: ackwire.tracker.v1.ListAdd
+	(*SubjectAdd)(nil),               // 35: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),                 // 36: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),            // 37: ackwire.tracker.v1.WatchResponse
+	(*ListChanges)(nil),              // 38: ackwire.tracker.v1.ListChanges
+	(*ListChange)(nil),               // 39: ackwire.tracker.v1.ListChange
+	(*Queues)(nil),                   // 40: ackwire.tracker.v1.Queues
+	(*Queue)(nil),                    // 41: ackwire.tracker.v1.Queue
+	(*Coverage)(nil),                 // 42: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),                  // 43: ackwire.tracker.v1.Watched
+	(*StreamCursor)(nil),             // 44: ackwire.tracker.v1.StreamCursor
+	(*StreamsRequest)(nil),           // 45: ackwire.tracker.v1.StreamsRequest
+	(*StreamsResponse)(nil),          // 46: ackwire.tracker.v1.StreamsResponse
+	(*StreamState)(nil),              // 47: ackwire.tracker.v1.StreamState
+	(*ReadStreamRequest)(nil),        // 48: ackwire.tracker.v1.ReadStreamRequest
+	(*ReadStreamResponse)(nil),       // 49: ackwire.tracker.v1.ReadStreamResponse
+	(*StreamPart)(nil),               // 50: ackwire.tracker.v1.StreamPart
+	(*FollowStreamsRequest)(nil),     // 51: ackwire.tracker.v1.FollowStreamsRequest
+	(*StreamFollow)(nil),             // 52: ackwire.tracker.v1.StreamFollow
+	(*FollowStreamsResponse)(nil),    // 53: ackwire.tracker.v1.FollowStreamsResponse
+	(*FollowedPart)(nil),             // 54: ackwire.tracker.v1.FollowedPart
+	(*DeadLetter)(nil),               // 55: ackwire.tracker.v1.DeadLetter
+	(*DeadHeader)(nil),               // 56: ackwire.tracker.v1.DeadHeader
+	(*ListDeadRequest)(nil),          // 57: ackwire.tracker.v1.ListDeadRequest
+	(*ListDeadResponse)(nil),         // 58: ackwire.tracker.v1.ListDeadResponse
+	(*GetDeadRequest)(nil),           // 59: ackwire.tracker.v1.GetDeadRequest
+	(*GetDeadResponse)(nil),          // 60: ackwire.tracker.v1.GetDeadResponse
+	(*RequeueDeadRequest)(nil),       // 61: ackwire.tracker.v1.RequeueDeadRequest
+	(*RequeueDeadResponse)(nil),      // 62: ackwire.tracker.v1.RequeueDeadResponse
 }
 var file_tracker_proto_depIdxs = []int32{
 	7,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
@@ -4756,69 +4994,73 @@ var file_tracker_proto_depIdxs = []int32{
 	23, // 20: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
 	4,  // 21: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
 	6,  // 22: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	35, // 23: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	34, // 24: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	4,  // 25: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
-	40, // 26: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	6,  // 27: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	39, // 28: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	37, // 29: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
-	38, // 30: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
-	1,  // 31: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	4,  // 32: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	44, // 33: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
-	4,  // 34: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	41, // 35: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
-	47, // 36: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
-	41, // 37: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
-	49, // 38: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
-	4,  // 39: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
-	41, // 40: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
-	51, // 41: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
-	47, // 42: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
-	2,  // 43: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
-	53, // 44: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
-	52, // 45: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
-	52, // 46: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
-	3,  // 47: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
-	5,  // 48: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
-	8,  // 49: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	25, // 50: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	27, // 51: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	18, // 52: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	21, // 53: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	29, // 54: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	31, // 55: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	11, // 56: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
-	14, // 57: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
-	42, // 58: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
-	45, // 59: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
-	48, // 60: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
-	54, // 61: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
-	56, // 62: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
-	58, // 63: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
-	33, // 64: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	9,  // 65: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	26, // 66: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	28, // 67: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	19, // 68: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	22, // 69: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	30, // 70: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	32, // 71: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	12, // 72: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
-	15, // 73: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
-	43, // 74: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
-	46, // 75: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
-	50, // 76: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
-	55, // 77: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
-	57, // 78: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
-	59, // 79: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
-	36, // 80: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	65, // [65:81] is the sub-list for method output_type
-	49, // [49:65] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	36, // 23: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	35, // 24: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	34, // 25: ackwire.tracker.v1.WatchRequest.add_lists:type_name -> ackwire.tracker.v1.ListAdd
+	18, // 26: ackwire.tracker.v1.ListAdd.list:type_name -> ackwire.tracker.v1.ListRequest
+	4,  // 27: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
+	43, // 28: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	6,  // 29: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	42, // 30: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	40, // 31: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
+	38, // 32: ackwire.tracker.v1.WatchResponse.lists:type_name -> ackwire.tracker.v1.ListChanges
+	39, // 33: ackwire.tracker.v1.ListChanges.changes:type_name -> ackwire.tracker.v1.ListChange
+	41, // 34: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
+	1,  // 35: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	4,  // 36: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	47, // 37: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
+	4,  // 38: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	44, // 39: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
+	50, // 40: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
+	44, // 41: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
+	52, // 42: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
+	4,  // 43: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
+	44, // 44: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
+	54, // 45: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
+	50, // 46: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
+	2,  // 47: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
+	56, // 48: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
+	55, // 49: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
+	55, // 50: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
+	3,  // 51: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
+	5,  // 52: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
+	8,  // 53: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	25, // 54: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	27, // 55: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	18, // 56: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	21, // 57: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	29, // 58: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	31, // 59: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	11, // 60: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
+	14, // 61: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
+	45, // 62: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	48, // 63: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	51, // 64: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	57, // 65: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
+	59, // 66: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
+	61, // 67: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
+	33, // 68: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	9,  // 69: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	26, // 70: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	28, // 71: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	19, // 72: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	22, // 73: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	30, // 74: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	32, // 75: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	12, // 76: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
+	15, // 77: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
+	46, // 78: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	49, // 79: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	53, // 80: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	58, // 81: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
+	60, // 82: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
+	62, // 83: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
+	37, // 84: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	69, // [69:85] is the sub-list for method output_type
+	53, // [53:69] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -4832,7 +5074,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   56,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

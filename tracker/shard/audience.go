@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type audience struct {
 	streams  map[*watch.Stream]map[string]*watch.Watch // by job ID
 	adding   map[watchKey][]*adding                    // watches that wait for the log
 	subjects subjects
+	lists    lists
 }
 
 // watchKey names one stream's interest in one job.
@@ -39,6 +41,7 @@ func (a *audience) open() {
 	a.streams = map[*watch.Stream]map[string]*watch.Watch{}
 	a.adding = map[watchKey][]*adding{}
 	a.subjects = newSubjects()
+	a.lists = newLists()
 }
 
 // changed tells those who watch the entry's job that it has changed. An ended job's watches are over.
@@ -131,6 +134,7 @@ func (a *audience) leave(stream *watch.Stream) {
 		a.jobs.release(e)
 	}
 	a.subjects.leave(stream)
+	a.lists.leave(stream)
 }
 
 // dismiss tells every watcher that this tracker no longer owns the partition.
@@ -153,22 +157,21 @@ func (a *audience) tenant(id string) string {
 	return ""
 }
 
-// cover tells a stream that changes follow, or no longer do.
-func (a *audience) cover(stream *watch.Stream, handles []uint32, lost bool) {
+// cover tells a stream that changes of subjects' jobs, or of lists, follow, or no longer do.
+func (a *audience) cover(stream *watch.Stream, subjects, lists []uint32, lost bool) {
 	stream.Cover(&trackerpb.Coverage{
-		Partition: a.partition, Partitions: a.partitions, Handles: handles, Lost: lost,
+		Partition: a.partition, Partitions: a.partitions, Handles: subjects, Lists: lists, Lost: lost,
 		LogNow: time.Now().Add(-a.clock.ahead.by).UnixMilli(),
 	})
 }
 
-// coverAll tells every stream of all its subjects.
+// coverAll tells every stream of all its subjects and lists.
 func (a *audience) coverAll(lost bool) {
 	for stream, of := range a.subjects.streams {
-		handles := make([]uint32, 0, len(of))
-		for handle := range of {
-			handles = append(handles, handle)
-		}
-		a.cover(stream, handles, lost)
+		a.cover(stream, slices.Collect(maps.Keys(of)), nil, lost)
+	}
+	for stream := range a.lists.streams {
+		a.cover(stream, nil, a.lists.of(stream), lost)
 	}
 }
 

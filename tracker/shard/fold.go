@@ -107,6 +107,7 @@ func (s *Shard) tell(e *entry, by *event.Event, r fold.Result, at appended, now 
 	s.webhooks.changed(e)
 	if !r.Quiet {
 		s.audience.changed(e)
+		s.audience.listed(e, was)
 		s.questions.changed(e)
 	}
 }

@@ -38,22 +38,26 @@ const (
 type Metrics struct {
 	Lanes *Lanes
 
-	events      map[event.Type]prometheus.Counter // found once: a fold must not look for them
-	refused     map[fold.Reason]prometheus.Counter
-	ended       *prometheus.CounterVec
-	orders      *prometheus.CounterVec
-	appended    *prometheus.CounterVec
-	dead        *prometheus.CounterVec
-	handOuts    *prometheus.CounterVec
-	webhooks    *prometheus.CounterVec
-	overloaded  *prometheus.CounterVec
-	checkpoint  prometheus.Histogram
-	changes     prometheus.Counter
-	logToFold   prometheus.Histogram
-	active      prometheus.Gauge
-	watches     prometheus.Gauge
-	loads       prometheus.Counter
-	withheld    prometheus.Counter
+	events     map[event.Type]prometheus.Counter // found once: a fold must not look for them
+	refused    map[fold.Reason]prometheus.Counter
+	ended      *prometheus.CounterVec
+	orders     *prometheus.CounterVec
+	appended   *prometheus.CounterVec
+	dead       *prometheus.CounterVec
+	handOuts   *prometheus.CounterVec
+	webhooks   *prometheus.CounterVec
+	overloaded *prometheus.CounterVec
+	checkpoint prometheus.Histogram
+	changes    prometheus.Counter
+	logToFold  prometheus.Histogram
+	active     prometheus.Gauge
+	watches    prometheus.Gauge
+	loads      prometheus.Counter
+	withheld   prometheus.Counter
+
+	listConflated prometheus.Counter
+	listMissed    prometheus.Counter
+
 	shards      prometheus.Gauge
 	readyShards prometheus.Gauge
 	gaps        prometheus.Counter
@@ -105,6 +109,10 @@ func NewMetrics(m meter.Meter) *Metrics {
 		withheld: m.Counter("watch_withheld_total",
 			"Documents of ended jobs that were not sent to who added them, as they are large: they are asked for once there "+
 				"is room."),
+		listConflated: m.Counter("list_changes_conflated_total",
+			"Changes in watched lists that were replaced by a newer one of the same job before they were sent to a gateway."),
+		listMissed: m.Counter("list_overflows_total",
+			"Changes in watched lists for which there was room only in place of older ones, which the gateway is told to list."),
 		shards:      m.Gauge("shards", "Partitions of status that this tracker owns."),
 		readyShards: m.Gauge("shards_ready", "Owned partitions that have caught up with the log."),
 		gaps: m.Counter("log_gaps_total",

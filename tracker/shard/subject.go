@@ -63,6 +63,6 @@ func (a *audience) follow(stream *watch.Stream, adds []*trackerpb.SubjectAdd) {
 		handles = append(handles, add.Handle)
 	}
 	if a.catching.ready.Load() {
-		a.cover(stream, handles, false)
+		a.cover(stream, handles, nil, false)
 	}
 }

@@ -45,6 +45,17 @@ func (s *Shard) UnwatchSubject(ctx context.Context, stream *watch.Stream, handle
 	_ = s.call(ctx, func() { s.audience.subjects.remove(stream, handle) })
 }
 
+// WatchLists has a stream follow every change in some lists from now on. Coverage tells the stream from when; saying it
+// again is harmless.
+func (s *Shard) WatchLists(ctx context.Context, stream *watch.Stream, adds ...ListWatch) {
+	_ = s.call(ctx, func() { s.audience.followLists(stream, adds) })
+}
+
+// UnwatchList ends what WatchLists began.
+func (s *Shard) UnwatchList(ctx context.Context, stream *watch.Stream, handle uint32) {
+	_ = s.call(ctx, func() { s.audience.lists.remove(stream, handle) })
+}
+
 // Leave ends all watches of a stream that has gone.
 func (s *Shard) Leave(stream *watch.Stream) {
 	_ = s.call(context.Background(), func() { s.audience.leave(stream) })

@@ -88,7 +88,8 @@ func (s *Stream) load(ctx context.Context, r *trackerpb.WatchResponse, loads []*
 		s.sent(w)
 		s.mu.Unlock()
 	}
-	if len(r.Watched) == 0 && len(r.Updates) == 0 && len(r.Coverage) == 0 && r.Queues == nil {
+	if len(r.Watched) == 0 && len(r.Updates) == 0 && len(r.Coverage) == 0 && len(r.Lists) == 0 &&
+		r.Queues == nil {
 		return nil
 	}
 	return r

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ackwire/ackwire/internal/wake"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
@@ -46,6 +47,7 @@ type Stream struct {
 	loose    map[string]*Watch // pending watches of kind loose, by job ID
 	ended    map[string]*Watch // pending watches of kind ended, by job ID
 	held     int               // bytes of the documents that wait
+	lists    lists
 	closed   bool
 }
 
@@ -245,6 +247,7 @@ func (s *Stream) take() (r *trackerpb.WatchResponse, loads []*Watch) {
 		r.Watched, s.answers = s.answers, nil
 		s.taken.Send()
 	}
+	s.takeLists(r, time.Now())
 	size := 0
 	for len(r.Updates)+len(loads) < maxUpdates && len(loads) < maxLoads && size < maxBytes {
 		w := s.news.pop()
@@ -301,6 +304,7 @@ func (s *Stream) Close() {
 	s.held = 0
 	clear(s.loose)
 	clear(s.ended)
+	s.closeLists()
 	s.mu.Unlock()
 	s.wake.Send()
 }
