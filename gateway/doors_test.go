@@ -84,6 +84,8 @@ var doors = map[string]door{
 	"frame submitBatch": {auth.Submit, noJob, `{"type":"submitBatch","id":"x","jobs":[{"job":"demo.echo","payload":1}]}`, ""},
 	"frame subscribe":   {auth.Read, readJob, `{"type":"subscribe","id":"x","jobs":[{"jobId":"ID"}]}`, ""},
 	"frame unsubscribe": {auth.Read, noJob, `{"type":"unsubscribe","id":"x","jobs":["ID"]}`, ""},
+	"frame watchList":   {auth.Read, noJob, `{"type":"watchList","id":"x","list":"l"}`, ""},
+	"frame unwatchList": {auth.Read, noJob, `{"type":"unwatchList","id":"x","list":"l"}`, ""},
 	"frame cancel":      {auth.Cancel, cancelJob, `{"type":"cancel","id":"x","jobId":"ID"}`, ""},
 	"frame retry":       {auth.Submit, retryJob, `{"type":"retry","id":"x","jobId":"ID","watch":false}`, ""},
 }

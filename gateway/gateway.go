@@ -16,6 +16,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/lists"
 	"github.com/ackwire/ackwire/gateway/origin"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/streams"
@@ -46,6 +47,7 @@ type Gateway struct {
 	keeper   *kafka.Keeper
 	hub      *hub.Hub
 	subjects *subjects.Index
+	lists    *lists.Index
 	room     *streams.Room  // of streams of jobs
 	waiting  *budget.Budget // for the bytes that wait to be written to clients
 	conns    *conns.Conns
@@ -110,6 +112,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		return 0
 	})
 	g.metrics.waiting(g.waiting.Used)
+	g.lists = lists.New(bounds, g.metrics.lists(func() (int, int) { return g.lists.Size() }))
 	g.room = streams.New(bounds.Delivery, streams.NewMetrics(env.Metrics), g.env.Log)
 	g.conns = conns.New(conns.Config{
 		Connections: cfg.Connections, Strangers: cfg.Strangers, AddressStrangers: cfg.AddressStrangers,
@@ -160,7 +163,8 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 	})
 	one := &session.Config{
 		Load: asked.load, Budget: g.waiting, WaitingBytes: cfg.Waiting.Session,
-		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Streams: g.room, Jobs: g.intake,
+		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Streams: g.room, Lists: g.lists,
+		Jobs:   g.intake,
 		Limits: g.limits, Metrics: g.metrics,
 		Log: g.env.Log, PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,
 		Subscriptions: cfg.Subscriptions, InFlightSubmits: cfg.InFlightSubmits, FrameRate: cfg.FrameRate,

@@ -48,6 +48,7 @@ const (
 
 var clientFrames = []frame.Type{
 	frame.Auth, frame.Submit, frame.SubmitBatch, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping,
+	frame.WatchList, frame.UnwatchList,
 }
 
 func newMetrics(

@@ -51,11 +51,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 		lanes = g.types.Lanes()
 	}
 	up := upstream.NewPair(upstream.Config{
-		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.subjects},
+		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.subjects, g.lists},
 		Streams: g.room, Log: g.env.Log, Bounds: g.cfg.Kafka.Bounds(), Lanes: lanes,
 	}, former)
 	g.hub.Attach(up)
 	g.subjects.Attach(up)
+	g.lists.Attach(up)
 	g.room.Attach(up)
 	g.build(cl, up, store, systems...)
 	g.streams.Store(up)
@@ -133,4 +134,5 @@ func (g *Gateway) start(ctx context.Context, cl *kgo.Client) {
 func (g *Gateway) sweep() {
 	g.hub.Sweep()
 	g.subjects.Sweep()
+	g.lists.Sweep()
 }

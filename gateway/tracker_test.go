@@ -38,6 +38,7 @@ type fakeTracker struct {
 	gets atomic.Int64 // questions for one job
 
 	mu      sync.Mutex // guards all below
+	mute    bool       // lists are not covered
 	jobs    map[string]*fakeJob
 	streams map[*fakeStream]struct{}
 	silent  chan struct{}   // not nil: nothing is answered until it is closed
@@ -105,6 +106,7 @@ type fakeJob struct {
 
 type fakeStream struct {
 	watches map[string]bool
+	lists   map[uint32]*trackerpb.ListRequest
 	queues  bool // the gateway has asked for reports of queues
 	out     chan *trackerpb.WatchResponse
 }
@@ -442,6 +444,7 @@ func (f *fakeTracker) hear(s *fakeStream, m *trackerpb.WatchRequest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.queues = s.queues || m.Queues
+	f.watchLists(s, m)
 	for _, id := range m.Remove {
 		f.removed = append(f.removed, id)
 		delete(s.watches, id)

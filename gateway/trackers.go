@@ -9,6 +9,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/hub"
 	"github.com/ackwire/ackwire/gateway/limits"
+	"github.com/ackwire/ackwire/gateway/lists"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/subjects"
 	"github.com/ackwire/ackwire/gateway/upstream"
@@ -20,10 +21,11 @@ import (
 // countTimeout bounds a count of a tenant's jobs.
 const countTimeout = 500 * time.Millisecond
 
-// watchers passes on what the trackers' watch streams bring: to the hub and to the index of subjects.
+// watchers passes on what the trackers' watch streams bring: to the hub, and to the indexes of subjects and of lists.
 type watchers struct {
 	*hub.Hub
 	subjects *subjects.Index
+	lists    *lists.Index
 }
 
 // Update implements upstream.Watcher.
@@ -32,11 +34,22 @@ func (w watchers) Update(j *trackerpb.Job) {
 	w.Hub.Update(j)
 }
 
+// Listed implements upstream.Watcher.
+func (w watchers) Listed(c *trackerpb.ListChanges) { w.lists.Listed(c) }
+
 // Covered implements upstream.Watcher.
-func (w watchers) Covered(stream uint64, c *trackerpb.Coverage) { w.subjects.Covered(stream, c) }
+func (w watchers) Covered(stream uint64, c *trackerpb.Coverage) {
+	if len(c.Handles) > 0 {
+		w.subjects.Covered(stream, c)
+	}
+	w.lists.Covered(stream, c)
+}
 
 // Uncovered implements upstream.Watcher.
-func (w watchers) Uncovered(stream uint64) { w.subjects.Uncovered(stream) }
+func (w watchers) Uncovered(stream uint64) {
+	w.subjects.Uncovered(stream)
+	w.lists.Uncovered(stream)
+}
 
 // trackers asks the trackers for what sessions and limits need.
 type trackers struct {

@@ -57,6 +57,7 @@ func (ls *lists) list(r *http.Request, id auth.Identity) (*frame.JobList, error)
 	page := &frame.JobList{Jobs: make([]json.RawMessage, 0, len(listed.Jobs)), AsOf: unixTime(listed.AsOf)}
 	for _, j := range listed.Jobs {
 		page.Jobs = append(page.Jobs, j.Job.Document)
+		page.Versions = append(page.Versions, j.Job.Version)
 	}
 	if listed.Through != nil {
 		page.NextCursor = encodeCursor(listed.Through, req)

@@ -115,6 +115,17 @@ func (s *Scope) Covers(other *Scope) bool {
 // one.
 func (i Identity) MayFollowAll() bool { return i.May(Read) && i.Grant == nil }
 
+// ListScope returns which jobs of a tenant the identity may watch as a list; nil if none. A grant for single jobs watches
+// them one by one, and only who may operate names another tenant.
+func (i Identity) ListScope(tenant string) *Scope {
+	if !i.May(Read) || i.Grant != nil && len(i.Grant.Jobs) > 0 || tenant != i.Tenant && !i.May(Operate) {
+		return nil
+	}
+	s := *i.Scope(Read)
+	s.Tenant, s.AnyTenant = tenant, false
+	return s.made()
+}
+
 // MaySubmit reports whether the identity may submit new jobs of a type. A grant for some jobs permits no new ones.
 func (i Identity) MaySubmit(jobType string) bool {
 	return i.May(Submit) && i.MayKnowType(jobType)

@@ -22,6 +22,8 @@ type Config struct {
 	Sessions        int     `name:"tenant-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one tenant. 0 means no bound." default:"0"`
 	SubjectSessions int     `name:"subject-sessions" help:"Sockets, event streams and requests that wait for their job (Prefer: wait) of one user. 0 means no bound." default:"200"`
 	Subscriptions   int     `name:"tenant-subscriptions" help:"Jobs that all sessions of one tenant together may watch. 0 means no bound." default:"0"`
+	TenantLists     int     `name:"tenant-lists" help:"Lists that all sessions of one tenant together may watch (watchList). 0 means no bound." default:"200"`
+	SubjectLists    int     `name:"subject-lists" help:"Lists that all sessions of one user together may watch (watchList). 0 means no bound." default:"20"`
 	OrderRate       float64 `name:"order-rate" help:"Cancels and retries of one user per second, with bursts of twice as many. A retry also counts as a submit. 0 means no bound." default:"100"`
 	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may ask for per second, by watches on sockets and event streams and by reads of single jobs, with bursts of ten times as many. 0 means no bound." default:"5000"`
 	ListRate        float64 `name:"list-rate" help:"Lists and counts of jobs that one user may ask for per second, with bursts of twice as many. 0 means no bound." default:"50"`
@@ -36,6 +38,7 @@ func (c Config) Validate() error {
 		"tenant-submit-rate": c.SubmitRate, "tenant-jobs": float64(c.Jobs), "tenant-sessions": float64(c.Sessions),
 		"subject-sessions": float64(c.SubjectSessions), "tenant-subscriptions": float64(c.Subscriptions),
 		"tenant-webhooks": float64(c.Webhooks), "order-rate": c.OrderRate, "ask-rate": c.AskRate, "list-rate": c.ListRate,
+		"tenant-lists": float64(c.TenantLists), "subject-lists": float64(c.SubjectLists),
 	} {
 		if !(v >= 0 && v <= 1e12) {
 			problems = append(problems, fmt.Errorf("%s must not be negative", name))
@@ -61,6 +64,8 @@ const (
 	Sessions        Bound = "tenant_sessions"
 	SubjectSessions Bound = "subject_sessions"
 	Subscriptions   Bound = "tenant_subscriptions"
+	TenantLists     Bound = "tenant_lists"
+	SubjectLists    Bound = "subject_lists"
 	OrderRate       Bound = "order_rate"
 	AskRate         Bound = "ask_rate"
 	ListRate        Bound = "list_rate"
@@ -83,7 +88,8 @@ const (
 
 // All lists every bound.
 var All = []Bound{
-	SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, OrderRate, AskRate, ListRate,
+	SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, TenantLists, SubjectLists, OrderRate, AskRate,
+	ListRate,
 	ListBytes, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, RequestHead, LongLines,
 	Strangers, AddressStrangers, HandshakeRate, AllSessions,
 }
@@ -126,6 +132,7 @@ type tenant struct {
 	sessions      int
 	subjects      map[string]*subject
 	subscriptions int
+	lists         int // that are watched
 	submits       int
 	batches       int
 	bytes         int64 // of submits and batches
@@ -138,6 +145,7 @@ type tenant struct {
 // subject is one user of a tenant.
 type subject struct {
 	sessions int
+	watched  int           // lists
 	orders   *rate.Limiter // nil before its first use, like lists and asks
 	lists    *rate.Limiter
 	asks     *rate.Limiter
@@ -146,7 +154,7 @@ type subject struct {
 // idle reports whether the subject can be forgotten: it has no sessions, and its rates are not in use.
 func (s *subject) idle() bool {
 	full := func(l *rate.Limiter) bool { return l == nil || l.Tokens() >= float64(l.Burst()) }
-	return s.sessions == 0 && full(s.orders) && full(s.asks) && full(s.lists)
+	return s.sessions == 0 && s.watched == 0 && full(s.orders) && full(s.asks) && full(s.lists)
 }
 
 func (t *tenant) subject(name string) *subject {

@@ -62,6 +62,8 @@ func (noLimits) OpenSession(string, string) error { return nil }
 func (noLimits) CloseSession(string, string)      {}
 func (noLimits) Watch(string, int) bool           { return true }
 func (noLimits) Ask(string, string, int) error    { return nil }
+func (noLimits) WatchList(string, string) error   { return nil }
+func (noLimits) UnwatchList(string, string)       {}
 
 // tally counts statuses written, and bytes of those that were compressed.
 type tally struct {

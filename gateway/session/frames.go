@@ -121,7 +121,7 @@ func problem(c code.Code, format string, args ...any) error {
 // needs says which permissions each type of frame requires.
 var needs = map[frame.Type]auth.Permissions{
 	frame.Submit: auth.Submit, frame.SubmitBatch: auth.Submit, frame.Retry: auth.Submit, frame.Subscribe: auth.Read,
-	frame.Unsubscribe: auth.Read, frame.Cancel: auth.Cancel,
+	frame.Unsubscribe: auth.Read, frame.Cancel: auth.Cancel, frame.WatchList: auth.Read, frame.UnwatchList: auth.Read,
 }
 
 // wantsWatch reports whether a job is to be watched, whose submit or retry has that field. By default it is, if the
@@ -163,6 +163,10 @@ func (s *Session) dispatch(f *frame.ClientFrame) error {
 	case frame.Ping:
 		s.send(wire.Encode(frame.PongFrame{Type: frame.Pong, ID: f.ID}))
 		return nil
+	case frame.WatchList:
+		return s.watchList(f, identity)
+	case frame.UnwatchList:
+		return s.unwatchList(f)
 	case frame.Cancel:
 		return s.cancelJob(f, identity)
 	case frame.Retry:

@@ -23,6 +23,7 @@ func (s *Session) renewed(id auth.Identity) {
 		s.endSubject()
 	}
 	s.renewStreams(id)
+	s.renewLists(id)
 	s.mu.Lock()
 	watches := slices.Collect(maps.Values(s.watches))
 	s.mu.Unlock()

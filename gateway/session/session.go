@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/budget"
 	"github.com/ackwire/ackwire/gateway/bulk"
 	"github.com/ackwire/ackwire/gateway/hub"
+	"github.com/ackwire/ackwire/gateway/lists"
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/streams"
 	"github.com/ackwire/ackwire/gateway/subjects"
@@ -57,6 +58,8 @@ type Limits interface {
 	CloseSession(tenant, subject string)
 	Watch(tenant string, n int) bool         // n more watched jobs, or fewer if it is negative
 	Ask(tenant, subject string, n int) error // a request for the documents of n jobs
+	WatchList(tenant, subject string) error  // one more watched list
+	UnwatchList(tenant, subject string)
 }
 
 // Metrics counts events of sessions.
@@ -82,6 +85,7 @@ type Config struct {
 	Hub      *hub.Hub
 	Subjects *subjects.Index
 	Streams  *streams.Room
+	Lists    *lists.Index
 	Load     Loader
 	Budget   *budget.Budget // for the bytes that wait to be written
 	Jobs     Jobs
@@ -151,6 +155,7 @@ type Session struct {
 	account  *budget.Account          // the budget of the outbox; nil before there is an identity
 	subject  *subjectWatch            // the watch of all jobs of the session's subject; nil if there is none
 	unacked  map[string]*outbox.Frame // by job ID: statuses of the subject that must wait for the ack of their submit
+	lists    map[string]*listWatch    // by the client's name; nil if there are none
 	streams  *streams.Reader          // of streams of jobs; nil while it follows none
 	told     subjects.Told            // versions sent, of jobs without a watch of their own; of all while subject is set
 }

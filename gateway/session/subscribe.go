@@ -167,7 +167,7 @@ func (s *Session) roomLocked(tenant string) bool {
 
 // subscriptionsLocked returns how many places for watches are taken. s.mu is held.
 func (s *Session) subscriptionsLocked() int {
-	n := len(s.watches) + s.promised
+	n := len(s.watches) + s.promised + len(s.lists)
 	if s.subject != nil {
 		n++
 	}
@@ -280,6 +280,7 @@ func (s *Session) unwatchAll() {
 	for _, w := range watches {
 		s.cfg.Hub.Unsubscribe(&w.Subscription)
 	}
+	s.endLists()
 }
 
 // Subscribed implements hub.Subscriber.

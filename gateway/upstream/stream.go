@@ -31,8 +31,8 @@ type stream struct {
 	ended   bool
 	queues  bool // the tracker is to be asked for its queues
 
-	addSubjects    []*trackerpb.SubjectAdd // not sent yet
-	removeSubjects []uint32                // not sent yet
+	subjects handled[*trackerpb.SubjectAdd]
+	lists    handled[*trackerpb.ListAdd]
 }
 
 // change is a change of a job's watch that was not sent yet: first its removal, then its adds, one per
@@ -103,8 +103,8 @@ func (s *stream) takeJobs() []string {
 	s.jobs = nil
 	s.changes = nil
 	s.order = nil
-	s.addSubjects = nil
-	s.removeSubjects = nil
+	s.subjects = handled[*trackerpb.SubjectAdd]{}
+	s.lists = handled[*trackerpb.ListAdd]{}
 	return ids
 }
 
@@ -114,12 +114,13 @@ func (s *stream) next() *trackerpb.WatchRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := min(len(s.order), maxJobsPerMessage)
-	if n == 0 && len(s.addSubjects) == 0 && len(s.removeSubjects) == 0 && !s.queues {
+	if n == 0 && s.subjects.empty() && s.lists.empty() && !s.queues {
 		return nil
 	}
 	m := &trackerpb.WatchRequest{Queues: s.queues}
 	s.queues = false
-	s.nextSubjects(m)
+	m.AddSubjects, m.RemoveSubjects = s.subjects.next()
+	m.AddLists, m.RemoveLists = s.lists.next()
 	for _, id := range s.order[:n] {
 		c := s.changes[id]
 		delete(s.changes, id)
@@ -156,6 +157,9 @@ func (s *stream) run(all context.Context) {
 		}
 		if m.Queues != nil && s.up.queues != nil {
 			s.up.queues.Note(s.id, m.Queues, time.Now())
+		}
+		for _, l := range m.Lists {
+			s.up.watcher.Listed(l)
 		}
 		for _, w := range m.Watched {
 			s.up.watcher.Watched(w)

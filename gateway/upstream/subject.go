@@ -33,7 +33,7 @@ func (u *Upstream) reach() {
 	if u.closed || u.ctx == nil {
 		return
 	}
-	if len(addrs) == 0 && len(u.subjects) > 0 {
+	if len(addrs) == 0 && len(u.subjects)+len(u.lists) > 0 {
 		u.wake.Send()
 	}
 	for addr := range addrs {
@@ -56,7 +56,7 @@ func (s *stream) addSubject(add *trackerpb.SubjectAdd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended {
-		s.addSubjects = append(s.addSubjects, add)
+		s.subjects.adds = append(s.subjects.adds, add)
 		s.wake.Send()
 	}
 }
@@ -65,37 +65,7 @@ func (s *stream) removeSubject(handle uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended {
-		s.removeSubjects = append(s.removeSubjects, handle)
+		s.subjects.removes = append(s.subjects.removes, handle)
 		s.wake.Send()
 	}
-}
-
-// nextSubjects moves the adds and removals of subjects into m, as many as one message may have. A tracker removes
-// before it adds, so a subject that would be added and removed by the same message is left out of its adds. s.mu is
-// held.
-func (s *stream) nextSubjects(m *trackerpb.WatchRequest) {
-	n := min(len(s.addSubjects), maxJobsPerMessage)
-	m.AddSubjects, s.addSubjects = s.addSubjects[:n:n], s.addSubjects[n:]
-	if len(s.addSubjects) > 0 {
-		return // a removal must not overtake its add
-	}
-	m.AddSubjects = withoutHandles(m.AddSubjects, s.removeSubjects)
-	m.RemoveSubjects, s.removeSubjects = s.removeSubjects, nil
-}
-
-func withoutHandles(adds []*trackerpb.SubjectAdd, removed []uint32) []*trackerpb.SubjectAdd {
-	if len(removed) == 0 {
-		return adds
-	}
-	gone := make(map[uint32]bool, len(removed))
-	for _, handle := range removed {
-		gone[handle] = true
-	}
-	var kept []*trackerpb.SubjectAdd
-	for _, add := range adds {
-		if !gone[add.Handle] {
-			kept = append(kept, add)
-		}
-	}
-	return kept
 }

@@ -44,9 +44,11 @@ type Watcher interface {
 	Update(*trackerpb.Job)
 	// Lost is called with jobs that are not watched at any tracker any more. The watcher must Add them again.
 	Lost(jobIDs []string)
-	// Covered is called when a stream begins or ends to bring the jobs of some subjects, of one partition.
+	// Listed is called with changes in a watched list.
+	Listed(*trackerpb.ListChanges)
+	// Covered is called when a stream begins or ends to bring the jobs of some subjects, or of some lists, of one partition.
 	Covered(stream uint64, c *trackerpb.Coverage)
-	// Uncovered is called when a stream that may have covered subjects has ended.
+	// Uncovered is called when a stream that may have covered subjects or lists has ended.
 	Uncovered(stream uint64)
 }
 
@@ -72,6 +74,7 @@ type Upstream struct {
 	closed  bool                // Run's ctx has ended
 
 	subjects map[uint32]*trackerpb.SubjectAdd // by handle; every stream has them all
+	lists    map[uint32]*trackerpb.ListAdd    // the same
 	follows  follows                          // of streams of jobs
 }
 
@@ -140,6 +143,7 @@ func New(cfg Config) *Upstream {
 		streams:   map[string]*stream{},
 		lost:      map[string]struct{}{},
 		subjects:  map[uint32]*trackerpb.SubjectAdd{},
+		lists:     map[uint32]*trackerpb.ListAdd{},
 		follows:   newFollows(cfg.Streams),
 	}
 }
@@ -251,6 +255,9 @@ func (u *Upstream) streamLocked(addr string) *stream {
 		for _, add := range u.subjects {
 			s.addSubject(add)
 		}
+		for _, add := range u.lists {
+			s.addList(add)
+		}
 		u.streams[addr] = s
 		ctx := u.ctx
 		u.wg.Go(func() { s.run(ctx) })
@@ -286,7 +293,7 @@ func (u *Upstream) drop(s *stream) {
 	if u.streams[s.addr] == s {
 		delete(u.streams, s.addr)
 	}
-	covered := len(u.subjects) > 0
+	covered := len(u.subjects)+len(u.lists) > 0
 	u.mu.Unlock()
 	if u.queues != nil {
 		u.queues.Forget(s.id)

@@ -40,7 +40,7 @@ func foreign(f *frame.ClientFrame) (all []string) {
 		there bool
 	}{
 		{"token", f.Token != ""}, {"jobs", f.Jobs != nil}, {"mine", f.Mine}, {"after", f.After != ""},
-		{"jobId", f.JobID != ""},
+		{"jobId", f.JobID != ""}, {"list", f.List != ""}, {"filter", f.Filter != nil},
 	} {
 		if field.there {
 			all = append(all, field.name)

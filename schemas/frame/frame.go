@@ -41,6 +41,8 @@ const (
 	Unsubscribe Type = "unsubscribe"
 	Cancel      Type = "cancel"
 	Retry       Type = "retry"
+	WatchList   Type = "watchList"
+	UnwatchList Type = "unwatchList"
 	Ping        Type = "ping"
 )
 
@@ -58,13 +60,20 @@ const (
 	Expiring     Type = "expiring"
 	Cursor       Type = "cursor"
 	Pong         Type = "pong"
+
+	ListWatched   Type = "listWatched"
+	ListUnwatched Type = "listUnwatched"
+	ListChanged   Type = "listChanged"
 )
 
 // ClientTypes lists the frames that a client sends, ServerTypes those that the server sends.
 var (
-	ClientTypes = []Type{Auth, Submit, SubmitBatch, Subscribe, Unsubscribe, Cancel, Retry, Ping}
+	ClientTypes = []Type{
+		Auth, Submit, SubmitBatch, Subscribe, Unsubscribe, Cancel, Retry, WatchList, UnwatchList, Ping,
+	}
 	ServerTypes = []Type{
 		Welcome, Ack, Acks, Subscribed, Unsubscribed, Status, Chunk, Error, Goaway, Expiring, Cursor, Pong,
+		ListWatched, ListUnwatched, ListChanged,
 	}
 )
 
@@ -86,6 +95,11 @@ type ClientFrame struct {
 	After string `json:"after,omitempty"`
 
 	JobID string `json:"jobId,omitempty"` // cancel, retry
+
+	// List, in watchList and unwatchList, is the client's own name for a list; at most MaxIDChars.
+	List string `json:"list,omitempty"`
+	// Filter, in watchList, is a ListFilter; without it the list has all jobs that the client may see.
+	Filter json.RawMessage `json:"filter,omitempty"`
 }
 
 // WatchRequest is the body of POST /v1/events: the fields of subscribe frames.

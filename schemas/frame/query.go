@@ -41,6 +41,8 @@ const WarningHeader = "Ackwire-Warning"
 // JobList is the body of GET /v1/jobs: documents, newest first.
 type JobList struct {
 	Jobs []json.RawMessage `json:"jobs"` // each a job.Document
+	// Versions are the jobs' versions, in the order of Jobs, by which to compare them with what a watch tells.
+	Versions []int64 `json:"versions,omitempty"`
 	// NextCursor asks for the next page; absent in the last one. A page that is short or empty
 	// may have one too.
 	NextCursor string    `json:"nextCursor,omitempty"`

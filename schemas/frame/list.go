@@ -1,0 +1,73 @@
+package frame
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/job"
+)
+
+// MaxWatchedLists is how many lists a session may watch at a time.
+const MaxWatchedLists = 10
+
+// ListFilter says which jobs of a tenant a list has, as the parameters of GET /v1/jobs do: several values of one field
+// are alternatives, an empty field does not restrict. A field that is not known is an error.
+type ListFilter struct {
+	Tenant   string      `json:"tenant,omitempty"` // another tenant, for a client that may operate
+	States   []job.State `json:"states,omitempty"`
+	Types    []string    `json:"types,omitempty"`
+	Lanes    []string    `json:"lanes,omitempty"`
+	Subjects []string    `json:"subjects,omitempty"`
+	Mine     bool        `json:"mine,omitempty"` // only jobs of the client's subject; excludes Subjects
+	// After is inclusive, Before is not.
+	CreatedAfter  *time.Time `json:"createdAfter,omitempty"`
+	CreatedBefore *time.Time `json:"createdBefore,omitempty"`
+	UpdatedAfter  *time.Time `json:"updatedAfter,omitempty"`
+	UpdatedBefore *time.Time `json:"updatedBefore,omitempty"`
+}
+
+// ListWatchedFrame answers watchList: from now on the list's changes are told. What GET /v1/jobs answers after it is at
+// least as new, and has the versions by which to compare.
+type ListWatchedFrame struct {
+	Type Type   `json:"type"`         // ListWatched
+	ID   string `json:"id,omitempty"` // the ID of the watchList frame
+	List string `json:"list"`
+}
+
+// ListUnwatchedFrame answers unwatchList. Without ID it tells a client that has renewed its token that the new one does
+// not cover the list.
+type ListUnwatchedFrame struct {
+	Type Type   `json:"type"`         // ListUnwatched
+	ID   string `json:"id,omitempty"` // the ID of the unwatchList frame
+	List string `json:"list"`
+	// Error, without ID, says why the watch has ended.
+	Error code.Code `json:"error,omitempty"`
+}
+
+// ListChangedFrame tells what has changed in a list, of each job the newest change only.
+type ListChangedFrame struct {
+	Type Type   `json:"type"` // ListChanged
+	List string `json:"list"`
+	// Rows are jobs that are in the list.
+	Rows []ListRow `json:"rows,omitempty"`
+	// Left are jobs that do not match any more, or were removed: rows with this version or a lower one are of the past.
+	Left []LeftRow `json:"left,omitempty"`
+	// Again says that changes were not told: the client must ask for the list again. The changes in this frame are newer.
+	Again bool `json:"again,omitempty"`
+	// Missed, with Again, is how many changes were not told at most; absent if that is not known.
+	Missed int64 `json:"missed,omitempty"`
+}
+
+// ListRow is a job in a list. A document above 16 KiB is absent: then the row has the job's ID.
+type ListRow struct {
+	JobID   string          `json:"jobId,omitempty"`
+	Version int64           `json:"version"`
+	Job     json.RawMessage `json:"job,omitempty"`
+}
+
+// LeftRow is a job that has left a list.
+type LeftRow struct {
+	JobID   string `json:"jobId"`
+	Version int64  `json:"version"`
+}
