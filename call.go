@@ -70,6 +70,10 @@ func (k *call) answeredBy(typ frame.Type) bool {
 		return k.kind == frame.Ping
 	case frame.Welcome:
 		return k.kind == frame.Auth
+	case frame.ListWatched:
+		return k.kind == frame.WatchList
+	case frame.ListUnwatched:
+		return k.kind == frame.UnwatchList
 	}
 	return true
 }
@@ -128,6 +132,8 @@ func (c *Client) queueOf(k *call) *callList {
 	return &c.urgent
 }
 
+func callID(seq uint64) string { return strconv.FormatUint(seq, 36) }
+
 // do sends k and waits for its answer or for the end of ctx. If ctx ends first, the error is ctx's when k was never
 // written, and an IndeterminateError around it when k is a submit, a batch or a retry that was.
 func (c *Client) do(ctx context.Context, k *call) error {
@@ -141,7 +147,7 @@ func (c *Client) do(ctx context.Context, k *call) error {
 		return c.err
 	}
 	c.seq++
-	k.seq, k.id = c.seq, strconv.FormatUint(c.seq, 36)
+	k.seq, k.id = c.seq, callID(c.seq)
 	c.queueOf(k).pushBack(k)
 	c.wakeLocked()
 	c.mu.Unlock()

@@ -37,11 +37,12 @@ type Client struct {
 	urgent  callList
 	orders  callList
 	submits callList
-	subs    map[string]*sub // by job ID
-	dirty   []*sub          // to be subscribed on cur
-	unsubs  []string        // job IDs to be unsubscribed on cur
-	parted  map[string]bool // job IDs whose own watches have ended on cur; at most maxParted, which stand for all jobs
-	mine    *mine           // nil while there is no WatchMine
+	subs    map[string]*sub      // by job ID
+	dirty   []*sub               // to be subscribed on cur
+	unsubs  []string             // job IDs to be unsubscribed on cur
+	parted  map[string]bool      // job IDs whose own watches have ended on cur; at most maxParted, which stand for all jobs
+	mine    *mine                // nil while there is no WatchMine
+	lists   map[string]*liveList // by the name that this client gives each; nil before the first WatchList
 	stats   ConnStats
 }
 
@@ -167,6 +168,7 @@ func (c *Client) fail(err error) {
 	if c.mine != nil {
 		c.failMineLocked(c.mine, err)
 	}
+	c.failListsLocked(err)
 	c.dirty, c.unsubs = nil, nil
 }
 
@@ -186,6 +188,7 @@ func (c *Client) install(cn *conn) {
 			c.dirty = append(c.dirty, s)
 		}
 		c.moveMineLocked(nil)
+		c.moveListsLocked(nil)
 	}
 	c.mu.Unlock()
 	c.wg.Go(cn.readLoop)
@@ -203,6 +206,7 @@ func (c *Client) settle(cn *conn, cause error) {
 		c.cur = nil
 	}
 	c.moveMineLocked(cn)
+	c.moveListsLocked(cn)
 	cn.stopTimersLocked()
 	for _, k := range cn.takeCallsLocked() { // newest first
 		switch {

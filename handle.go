@@ -69,6 +69,12 @@ func (c *Client) dispatchLocked(cn *conn, h head, b []byte) bool {
 		return c.onCursorLocked(cn, b)
 	case frame.Expiring:
 		return c.onExpiringLocked(cn, b)
+	case frame.ListChanged:
+		return c.onListChangedLocked(cn, b)
+	case frame.ListWatched:
+		return c.onListWatchedLocked(cn, h, b)
+	case frame.ListUnwatched:
+		return c.onListUnwatchedLocked(cn, h, b)
 	}
 	return true // perhaps a frame type of a newer server
 }

@@ -38,7 +38,7 @@ type ListOptions struct {
 
 // Page is a part of a list, newest first.
 type Page struct {
-	// Jobs are the documents, the newest job first. Their Version is 0: a list does not tell it.
+	// Jobs are the documents, the newest job first. Their Version is 0 if the server is of a release that does not tell it.
 	Jobs []Status
 	// NextCursor asks for the next page; empty when this was the last. A page may have fewer
 	// jobs than its limit, even none, and still not be the last.
@@ -64,6 +64,9 @@ func (r *rest) list(ctx context.Context, o ListOptions) (Page, error) {
 	page := Page{Jobs: make([]Status, len(list.Jobs)), NextCursor: list.NextCursor, AsOf: list.AsOf}
 	for i, raw := range list.Jobs {
 		page.Jobs[i].Raw = raw
+		if i < len(list.Versions) {
+			page.Jobs[i].Version = list.Versions[i]
+		}
 		if err := json.Unmarshal(raw, &page.Jobs[i].Document); err != nil {
 			return Page{}, fmt.Errorf("ackwire: list: read document: %w", err)
 		}

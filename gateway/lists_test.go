@@ -256,7 +256,8 @@ func TestARenewedTokenEndsLists(t *testing.T) {
 
 // TestGrantsAndLists: a grant for single jobs watches no list, one for types only jobs of these.
 func TestGrantsAndLists(t *testing.T) {
-	inWorld(t, tokensOnly, func(t *testing.T, w *world) {
+	configure := withGrants(t)
+	inWorld(t, configure, func(t *testing.T, w *world) {
 		who := w.header("acme", "alice", "read", "submit")
 		grant := func(body string) http.Header {
 			h := who.Clone()
@@ -275,6 +276,9 @@ func TestGrantsAndLists(t *testing.T) {
 			!all[0].Scope.Own {
 			t.Errorf("the trackers are asked for %v", all)
 		}
+		c = w.knockAs(grant(`{"ttl":60,"jobs":["` + jobA + `"],"permissions":["read"]}`))
+		c.send(`{"type":"watchList","id":"1","list":"l"}`)
+		c.wantError("of a job", "forbidden")
 		if id := (auth.Identity{Tenant: "acme", Permissions: auth.Read, Grant: &auth.Grant{Jobs: []string{jobA}}}); id.
 			ListScope("acme") != nil {
 			t.Error("a grant for jobs has a list")
