@@ -355,6 +355,7 @@ func (s *Server) listJobs(w http.ResponseWriter, q *http.Request) {
 			break
 		}
 		list.Jobs = append(list.Jobs, r.raw)
+		list.Versions = append(list.Versions, r.version)
 	}
 	s.mu.Unlock()
 	answer(w, http.StatusOK, list)

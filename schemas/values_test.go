@@ -150,6 +150,11 @@ var clientFrames = []frame.ClientFrame{
 	{Type: frame.Unsubscribe, ID: "3", Jobs: must(json.Marshal([]string{jobID}))},
 	{Type: frame.Cancel, ID: "4", JobID: jobID},
 	{Type: frame.Retry, ID: "5", JobID: jobID},
+	{
+		Type: frame.WatchList, ID: "10", List: "failed reports",
+		Filter: must(json.Marshal(frame.ListFilter{States: []job.State{job.Failed}, Types: []string{"report.generate"}})),
+	},
+	{Type: frame.UnwatchList, ID: "11", List: "failed reports"},
 	{Type: frame.Ping, ID: "7"},
 }
 
@@ -241,6 +246,7 @@ var documents = func() map[string]job.Document {
 
 var list = frame.JobList{
 	Jobs:       []json.RawMessage{must(json.Marshal(documents["processing"])), must(json.Marshal(documents["pending"]))},
+	Versions:   []int64{4713, 41},
 	NextCursor: "AZ3Up9JqAAABnB2wAcAwMTljMWRiMA", AsOf: endedAt,
 }
 

@@ -130,6 +130,23 @@ func wires() []wire {
 		plain("frame.subscribe.mine.after", "frame/subscribe", frame.ClientFrame{
 			Type: frame.Subscribe, ID: "9", Mine: true, After: "1mkh3y2k8",
 		}),
+		plain("frame.listWatched", "frame/listWatched", frame.ListWatchedFrame{
+			Type: frame.ListWatched, ID: "10", List: "failed reports",
+		}),
+		plain("frame.listUnwatched", "frame/listUnwatched", frame.ListUnwatchedFrame{
+			Type: frame.ListUnwatched, ID: "11", List: "failed reports",
+		}),
+		plain("frame.listUnwatched.renewed", "frame/listUnwatched", frame.ListUnwatchedFrame{
+			Type: frame.ListUnwatched, List: "failed reports", Error: code.Forbidden,
+		}),
+		plain("frame.listChanged", "frame/listChanged", frame.ListChangedFrame{
+			Type: frame.ListChanged, List: "failed reports",
+			Rows: []frame.ListRow{{Version: 4720, Job: must(json.Marshal(documents["failed"]))}},
+			Left: []frame.LeftRow{{JobID: otherID, Version: 4719}},
+		}),
+		plain("frame.listChanged.again", "frame/listChanged", frame.ListChangedFrame{
+			Type: frame.ListChanged, List: "failed reports", Again: true, Missed: 812,
+		}),
 		plain("frame.pong", "frame/pong", frame.PongFrame{Type: frame.Pong, ID: "7"}),
 	)
 	for _, s := range []string{"pending", "processing", "retrying", "completed", "failed"} {

@@ -14,17 +14,16 @@ const MaxWatchedLists = 10
 // ListFilter says which jobs of a tenant a list has, as the parameters of GET /v1/jobs do: several values of one field
 // are alternatives, an empty field does not restrict. A field that is not known is an error.
 type ListFilter struct {
-	Tenant   string      `json:"tenant,omitempty"` // another tenant, for a client that may operate
-	States   []job.State `json:"states,omitempty"`
-	Types    []string    `json:"types,omitempty"`
-	Lanes    []string    `json:"lanes,omitempty"`
-	Subjects []string    `json:"subjects,omitempty"`
-	Mine     bool        `json:"mine,omitempty"` // only jobs of the client's subject; excludes Subjects
-	// After is inclusive, Before is not.
-	CreatedAfter  *time.Time `json:"createdAfter,omitempty"`
-	CreatedBefore *time.Time `json:"createdBefore,omitempty"`
-	UpdatedAfter  *time.Time `json:"updatedAfter,omitempty"`
-	UpdatedBefore *time.Time `json:"updatedBefore,omitempty"`
+	Tenant        string      `json:"tenant,omitempty"`        // another tenant, for a client that may operate
+	States        []job.State `json:"states,omitempty"`        // each a state
+	Types         []string    `json:"types,omitempty"`         // job types
+	Lanes         []string    `json:"lanes,omitempty"`         // names of lanes
+	Subjects      []string    `json:"subjects,omitempty"`      // who has submitted the jobs
+	Mine          bool        `json:"mine,omitempty"`          // only jobs of the client's subject; excludes Subjects
+	CreatedAfter  *time.Time  `json:"createdAfter,omitempty"`  // inclusive
+	CreatedBefore *time.Time  `json:"createdBefore,omitempty"` // exclusive
+	UpdatedAfter  *time.Time  `json:"updatedAfter,omitempty"`  // inclusive; of the last change
+	UpdatedBefore *time.Time  `json:"updatedBefore,omitempty"` // exclusive
 }
 
 // ListWatchedFrame answers watchList: from now on the list's changes are told. What GET /v1/jobs answers after it is at
@@ -32,7 +31,7 @@ type ListFilter struct {
 type ListWatchedFrame struct {
 	Type Type   `json:"type"`         // ListWatched
 	ID   string `json:"id,omitempty"` // the ID of the watchList frame
-	List string `json:"list"`
+	List string `json:"list"`         // the client's name for it
 }
 
 // ListUnwatchedFrame answers unwatchList. Without ID it tells a client that has renewed its token that the new one does
@@ -40,7 +39,7 @@ type ListWatchedFrame struct {
 type ListUnwatchedFrame struct {
 	Type Type   `json:"type"`         // ListUnwatched
 	ID   string `json:"id,omitempty"` // the ID of the unwatchList frame
-	List string `json:"list"`
+	List string `json:"list"`         // the client's name for it
 	// Error, without ID, says why the watch has ended.
 	Error code.Code `json:"error,omitempty"`
 }
@@ -48,7 +47,7 @@ type ListUnwatchedFrame struct {
 // ListChangedFrame tells what has changed in a list, of each job the newest change only.
 type ListChangedFrame struct {
 	Type Type   `json:"type"` // ListChanged
-	List string `json:"list"`
+	List string `json:"list"` // the client's name for it
 	// Rows are jobs that are in the list.
 	Rows []ListRow `json:"rows,omitempty"`
 	// Left are jobs that do not match any more, or were removed: rows with this version or a lower one are of the past.
@@ -61,13 +60,13 @@ type ListChangedFrame struct {
 
 // ListRow is a job in a list. A document above 16 KiB is absent: then the row has the job's ID.
 type ListRow struct {
-	JobID   string          `json:"jobId,omitempty"`
-	Version int64           `json:"version"`
-	Job     json.RawMessage `json:"job,omitempty"`
+	JobID   string          `json:"jobId,omitempty"` // the job, if Job is absent
+	Version int64           `json:"version"`         // of the document
+	Job     json.RawMessage `json:"job,omitempty"`   // a job.Document
 }
 
 // LeftRow is a job that has left a list.
 type LeftRow struct {
-	JobID   string `json:"jobId"`
-	Version int64  `json:"version"`
+	JobID   string `json:"jobId"`   // the job
+	Version int64  `json:"version"` // in which it has left, or which it had at most
 }
