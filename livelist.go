@@ -90,20 +90,10 @@ type listChange struct {
 	left    bool
 }
 
-// filterBody encodes the options as the filter of a watchList frame.
+// filterBody encodes the options as the filter of a watchList frame: the parameters of GET /v1/jobs.
 func filterBody(name string, o ListOptions) ([]byte, error) {
-	at := func(t time.Time) *time.Time {
-		if t.IsZero() {
-			return nil
-		}
-		t = t.UTC()
-		return &t
-	}
-	filter, err := plainjson.Marshal(frame.ListFilter{
-		States: o.States, Types: o.Types, Lanes: o.Lanes, Subjects: o.Subjects, Mine: o.Mine,
-		CreatedAfter: at(o.CreatedAfter), CreatedBefore: at(o.CreatedBefore),
-		UpdatedAfter: at(o.UpdatedAfter), UpdatedBefore: at(o.UpdatedBefore),
-	})
+	o.Limit, o.Cursor = 0, ""
+	filter, err := plainjson.Marshal(frame.ListFilter(o.query()))
 	if err != nil {
 		return nil, err
 	}

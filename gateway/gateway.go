@@ -163,7 +163,7 @@ func (g *Gateway) build(cl *kgo.Client, up *upstream.Pair, store *blobs.Store, s
 	})
 	one := &session.Config{
 		Load: asked.load, Budget: g.waiting, WaitingBytes: cfg.Waiting.Session,
-		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Streams: g.room, Lists: g.lists,
+		Verifier: g.verifier, Hub: g.hub, Subjects: g.subjects, Streams: g.room, Lists: g.lists, List: api.WatchedList,
 		Jobs:   g.intake,
 		Limits: g.limits, Metrics: g.metrics,
 		Log: g.env.Log, PingInterval: cfg.PingInterval, FirstFrame: cfg.FirstFrame, FrameBytes: cfg.FrameBytes,

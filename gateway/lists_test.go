@@ -27,7 +27,7 @@ func (c *client) listChanged(why string) (f frame.ListChangedFrame) {
 func TestAListIsWatched(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		c, other := w.dial(""), w.dial("")
-		const filter = `{"states":["failed","processing"],"types":["b","a"],"createdAfter":"2026-01-01T00:00:00.0001Z"}`
+		const filter = `{"state":["failed","processing"],"type":"b,a","createdAfter":"2026-01-01T00:00:00.0001Z"}`
 		c.send(`{"type":"watchList","id":"1","list":"jobs","filter":%s}`, filter)
 		if got := c.want("the answer", frame.ListWatched); got.raw != `{"type":"listWatched","id":"1","list":"jobs"}` {
 			t.Errorf("the answer is %s", got.raw)
@@ -95,18 +95,24 @@ func TestAListIsRefused(t *testing.T) {
 	}
 	inWorld(t, bounds, func(t *testing.T, w *world) {
 		c := w.dial(w.token("acme", "alice", time.Hour))
-		many := strings.TrimSuffix(strings.Repeat(`"x",`, 101), ",")
+		var names []string
+		for i := range 101 {
+			names = append(names, fmt.Sprintf(`"%d"`, i))
+		}
+		many := strings.Join(names, ",")
 		for _, x := range []struct{ fields, code string }{
 			{``, "invalid_frame"}, {`,"list":""`, "invalid_frame"}, {`,"list":7`, "invalid_frame"},
 			{`,"list":"` + strings.Repeat("x", 65) + `"`, "invalid_frame"},
-			{`,"list":"l","filter":7`, "invalid_frame"}, {`,"list":"l","filter":{"states":"failed"}`, "invalid_frame"},
-			{`,"list":"l","filter":{"states":["lost"]}`, "invalid_frame"},
-			{`,"list":"l","filter":{"state":["failed"]}`, "invalid_frame"},
-			{`,"list":"l","filter":{"types":[""]}`, "invalid_frame"},
-			{`,"list":"l","filter":{"lanes":["a b"]}`, "invalid_frame"},
-			{`,"list":"l","filter":{"types":[` + many + `]}`, "invalid_frame"},
-			{`,"list":"l","filter":{"types":["` + strings.Repeat("x", 129) + `"]}`, "invalid_frame"},
-			{`,"list":"l","filter":{"mine":true,"subjects":["bob"]}`, "invalid_frame"},
+			{`,"list":"l","filter":7`, "invalid_frame"}, {`,"list":"l","filter":{"state":7}`, "invalid_frame"},
+			{`,"list":"l","filter":{"state":[7]}`, "invalid_frame"},
+			{`,"list":"l","filter":{"state":["lost"]}`, "invalid_frame"},
+			{`,"list":"l","filter":{"states":["failed"]}`, "invalid_frame"},
+			{`,"list":"l","filter":{"limit":"7"}`, "invalid_frame"}, {`,"list":"l","filter":{"cursor":"x"}`, "invalid_frame"},
+			{`,"list":"l","filter":{"type":[""]}`, "invalid_frame"},
+			{`,"list":"l","filter":{"lane":["a b"]}`, "invalid_frame"},
+			{`,"list":"l","filter":{"type":[` + many + `]}`, "invalid_frame"},
+			{`,"list":"l","filter":{"type":["` + strings.Repeat("x", 129) + `"]}`, "invalid_frame"},
+			{`,"list":"l","filter":{"mine":true,"subject":["bob"]}`, "invalid_frame"},
 			{`,"list":"l","filter":{"createdAfter":"yesterday"}`, "invalid_frame"},
 			{`,"list":"l","filter":{"createdAfter":"1969-01-01T00:00:00Z"}`, "invalid_frame"},
 			{`,"list":"l","filter":{"tenant":"globex"}`, "forbidden"},
@@ -140,7 +146,7 @@ func TestASocketWatchesSoManyLists(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		c := w.dial("")
 		for i := range frame.MaxWatchedLists + 1 {
-			c.send(`{"type":"watchList","id":"x","list":"%d","filter":{"types":["%d"]}}`, i, i)
+			c.send(`{"type":"watchList","id":"x","list":"%d","filter":{"type":["%d"]}}`, i, i)
 			if i < frame.MaxWatchedLists {
 				c.want("a list", frame.ListWatched)
 			}
@@ -184,7 +190,7 @@ func TestWhatAListMayHave(t *testing.T) {
 			want                string // tenant, whether own, and subject of the scope
 		}{
 			"own":                   {"read", `{}`, "acme true alice"},
-			"own, of another":       {"read", `{"subjects":["bob"]}`, "acme true alice"},
+			"own, of another":       {"read", `{"subject":["bob"]}`, "acme true alice"},
 			"the tenant's":          {"read:tenant", `{}`, "acme false "},
 			"an operator's own":     {"operate", `{}`, "acme false "},
 			"an operator's another": {"operate", `{"tenant":"globex"}`, "globex false "},

@@ -152,7 +152,7 @@ var clientFrames = []frame.ClientFrame{
 	{Type: frame.Retry, ID: "5", JobID: jobID},
 	{
 		Type: frame.WatchList, ID: "10", List: "failed reports",
-		Filter: must(json.Marshal(frame.ListFilter{States: []job.State{job.Failed}, Types: []string{"report.generate"}})),
+		Filter: must(json.Marshal(frame.ListFilter{"state": {"failed"}, "type": {"report.generate"}})),
 	},
 	{Type: frame.UnwatchList, ID: "11", List: "failed reports"},
 	{Type: frame.Ping, ID: "7"},

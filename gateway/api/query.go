@@ -34,20 +34,25 @@ func readQuery(r *http.Request, allowed ...string) (url.Values, error) {
 	if err != nil {
 		return nil, frame.NewProblem(code.InvalidFrame, "the query could not be read: "+err.Error())
 	}
+	return q, allowedOnly(q, allowed...)
+}
+
+// allowedOnly returns the error of the first parameter that is not allowed.
+func allowedOnly(q url.Values, allowed ...string) error {
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch {
 		case slices.Contains(allowed, name):
 		case len(allowed) == 0:
-			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: none is taken", name))
+			return frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: none is taken", name))
 		case len(allowed) == 1:
-			return nil, frame.NewProblem(code.InvalidFrame,
+			return frame.NewProblem(code.InvalidFrame,
 				fmt.Sprintf("%.64q is not a parameter here: %s is", name, allowed[0]))
 		default:
-			return nil, frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: %s are", name,
+			return frame.NewProblem(code.InvalidFrame, fmt.Sprintf("%.64q is not a parameter here: %s are", name,
 				strings.Join(allowed, ", ")))
 		}
 	}
-	return q, nil
+	return nil
 }
 
 // invalid returns the error of a parameter that is not valid.
@@ -58,8 +63,11 @@ func invalid(name, format string, args ...any) error {
 // tenantParam names another tenant, for a client that may operate.
 const tenantParam = "tenant"
 
-var listParameters = []string{tenantParam, "state", "type", "lane", "subject", "mine",
-	"createdAfter", "createdBefore", "updatedAfter", "updatedBefore", "limit", "cursor"}
+// filterParameters are the parameters that select jobs, of lists and of bulk actions.
+var filterParameters = []string{tenantParam, "state", "type", "lane", "subject", "mine",
+	"createdAfter", "createdBefore", "updatedAfter", "updatedBefore"}
+
+var listParameters = append(slices.Clone(filterParameters), "limit", "cursor")
 
 // tenantOf returns the tenant that a list or count is of: the identity's own, unless it may operate and names another.
 func tenantOf(q url.Values, id auth.Identity) (string, error) {
@@ -84,6 +92,30 @@ func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, err
 	if err != nil {
 		return nil, err
 	}
+	req, err := filtered(q, r.URL.RawQuery, id)
+	if err != nil {
+		return nil, err
+	}
+	if req.Limit, err = listLimit(q); err != nil {
+		return nil, err
+	}
+	cursor, present, err := single(q, "cursor")
+	if present && err == nil {
+		req.After, err = decodeCursor(cursor, req)
+	}
+	return req, err
+}
+
+// filterRequest is listRequest for a filter alone.
+func filterRequest(q url.Values, id auth.Identity) (*trackerpb.ListRequest, error) {
+	if err := allowedOnly(q, filterParameters...); err != nil {
+		return nil, err
+	}
+	return filtered(q, q.Encode(), id)
+}
+
+// filtered reads the parameters that select jobs.
+func filtered(q url.Values, rawQuery string, id auth.Identity) (*trackerpb.ListRequest, error) {
 	tenant, err := tenantOf(q, id)
 	if err != nil {
 		return nil, err
@@ -105,7 +137,7 @@ func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, err
 	} {
 		all := listed(q[f.name])
 		if f.name == "subject" { // which may hold commas and blanks
-			all = written(r.URL.RawQuery, f.name)
+			all = written(rawQuery, f.name)
 		}
 		if *f.to, err = several(all, f.name); err != nil {
 			return nil, err
@@ -130,14 +162,7 @@ func listRequest(r *http.Request, id auth.Identity) (*trackerpb.ListRequest, err
 			return nil, err
 		}
 	}
-	if req.Limit, err = listLimit(q); err != nil {
-		return nil, err
-	}
-	cursor, present, err := single(q, "cursor")
-	if present && err == nil {
-		req.After, err = decodeCursor(cursor, req)
-	}
-	return req, err
+	return req, nil
 }
 
 // listed returns the values of a parameter that may be repeated, and may have several names separated by commas.

@@ -38,7 +38,7 @@ func (s *Session) watchList(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	request, err := lists.Request(filter, id)
+	request, err := s.cfg.List(filter, id)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // Bounds of a session that cannot be configured.
@@ -86,6 +88,7 @@ type Config struct {
 	Subjects *subjects.Index
 	Streams  *streams.Room
 	Lists    *lists.Index
+	List     func(filter url.Values, id auth.Identity) (*trackerpb.ListRequest, error) // reads the filter of a list
 	Load     Loader
 	Budget   *budget.Budget // for the bytes that wait to be written
 	Jobs     Jobs

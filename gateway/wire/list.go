@@ -3,31 +3,51 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
-// DecodeFilter reads the filter of a watchList frame, which may be absent. A field that a filter does not have is an
-// error, for the list would have more jobs than the client wants.
-func DecodeFilter(b json.RawMessage) (frame.ListFilter, error) {
-	var read struct {
-		frame.ListFilter
-		Others jsontext.Value `json:",embed"`
-	}
+// DecodeFilter reads the filter of a watchList frame, which may be absent, as the parameters of GET /v1/jobs.
+func DecodeFilter(b json.RawMessage) (url.Values, error) {
 	if len(b) == 0 || bytes.Equal(b, []byte("null")) {
-		return read.ListFilter, nil
+		return url.Values{}, nil
 	}
+	var read map[string]any
 	if err := decode(b, &read); err != nil {
-		return frame.ListFilter{}, err
+		return nil, err
 	}
-	if unknown := names(read.Others); len(unknown) > 0 {
-		return frame.ListFilter{}, invalid("filter has no field %.64q", unknown[0])
+	filter := url.Values{}
+	for name, v := range read {
+		switch v := v.(type) {
+		case string:
+			filter.Add(name, v)
+			continue
+		case bool:
+			filter.Add(name, strconv.FormatBool(v))
+			continue
+		case []any:
+			if addTexts(filter, name, v) {
+				continue
+			}
+		}
+		return nil, invalid("filter: %.64q must be a text, a boolean or a list of texts", name)
 	}
-	return read.ListFilter, nil
+	return filter, nil
+}
+
+func addTexts(filter url.Values, name string, all []any) bool {
+	for _, v := range all {
+		text, ok := v.(string)
+		if !ok {
+			return false
+		}
+		filter.Add(name, text)
+	}
+	return true
 }
 
 // EncodeListRow encodes a change in a list, as a frame.ListRow or a frame.LeftRow. It copies the document without

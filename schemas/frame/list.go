@@ -2,29 +2,17 @@ package frame
 
 import (
 	"encoding/json"
-	"time"
 
 	"github.com/ackwire/ackwire/schemas/code"
-	"github.com/ackwire/ackwire/schemas/job"
 )
 
 // MaxWatchedLists is how many lists a session may watch at a time.
 const MaxWatchedLists = 10
 
-// ListFilter says which jobs of a tenant a list has, as the parameters of GET /v1/jobs do: several values of one field
-// are alternatives, an empty field does not restrict. A field that is not known is an error.
-type ListFilter struct {
-	Tenant        string      `json:"tenant,omitempty"`        // another tenant, for a client that may operate
-	States        []job.State `json:"states,omitempty"`        // each a state
-	Types         []string    `json:"types,omitempty"`         // job types
-	Lanes         []string    `json:"lanes,omitempty"`         // names of lanes
-	Subjects      []string    `json:"subjects,omitempty"`      // who has submitted the jobs
-	Mine          bool        `json:"mine,omitempty"`          // only jobs of the client's subject; excludes Subjects
-	CreatedAfter  *time.Time  `json:"createdAfter,omitempty"`  // inclusive
-	CreatedBefore *time.Time  `json:"createdBefore,omitempty"` // exclusive
-	UpdatedAfter  *time.Time  `json:"updatedAfter,omitempty"`  // inclusive; of the last change
-	UpdatedBefore *time.Time  `json:"updatedBefore,omitempty"` // exclusive
-}
+// ListFilter says which jobs of a tenant a watched list has: it has the parameters of GET /v1/jobs but limit and cursor.
+// In JSON a value is a text, a boolean, or a list of texts, which are alternatives. A parameter that is not known is an
+// error.
+type ListFilter map[string][]string
 
 // ListWatchedFrame answers watchList: from now on the list's changes are told. What GET /v1/jobs answers after it is at
 // least as new, and has the versions by which to compare.
