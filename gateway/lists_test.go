@@ -339,3 +339,43 @@ func TestALotOfChangesIsABoundedRate(t *testing.T) {
 		}
 	})
 }
+
+// TestAStalledSocketCostsABoundedMemory: a socket that reads nothing while lists change holds no rows. When it reads on
+// it is told to ask again, and then what is newest.
+func TestAStalledSocketCostsABoundedMemory(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		c := w.dial("")
+		c.send(`{"type":"watchList","id":"1","list":"l"}`)
+		c.want("the answer", frame.ListWatched)
+		large := func(i int, version int64) *trackerpb.ListChange {
+			r := rowOf(i, version)
+			r.Document = []byte(strings.TrimSuffix(string(r.Document), "}") + `,"result":"` + strings.Repeat("x", 8000) + `"}`)
+			return r
+		}
+		most := 0.0
+		for n := range int64(80) { // ten seconds: before it counts as too slow
+			changes := make([]*trackerpb.ListChange, 250)
+			for i := range changes {
+				changes[i] = large(i, n+1)
+			}
+			w.tracker.tellLists(0, changes...)
+			time.Sleep(100 * time.Millisecond)
+			most = max(most, w.gauge("ackwire_gateway_waiting_bytes"))
+		}
+		if most > 128<<10 { // of 20,000 rows with 160 MB
+			t.Errorf("%v bytes wait for the socket", most)
+		}
+		w.tracker.tellLists(0, rowOf(7, 1000))
+		again := false
+		for {
+			f := c.listChanged("a change")
+			again = again || f.Again
+			if len(f.Rows) > 0 && f.Rows[len(f.Rows)-1].Version == 1000 {
+				break
+			}
+		}
+		if !again {
+			t.Error("it was not told to ask again")
+		}
+	})
+}
