@@ -16,6 +16,7 @@ export const entries = Object.fromEntries(
     react: ["src/react/index.ts", "src/react/index.tsx"],
     offline: ["src/offline/index.ts"],
     tabs: ["src/tabs/index.ts"],
+    operate: ["src/operate/index.ts"],
     testing: ["src/testing/index.ts"],
   }).flatMap(([name, files]) => files.filter((file) => existsSync(root + file)).map((file) => [name, root + file])),
 );

@@ -5,6 +5,7 @@ import { AckwireError, type Parse, unavailable } from "./errors.js";
 import type { JobContext } from "./job.js";
 import type { Link } from "./link.js";
 import { codeOfStatus, retryableCode } from "./problems_gen.js";
+import { rests } from "./rests.js";
 import { quote } from "./text.js";
 import type { Tokens } from "./token.js";
 import type { BatchItem, BatchOptions, BatchResult, CallOptions, Grant, GrantRequest, HistoryPage, HistoryQuery, JobPage, ListQuery, State, Status } from "./types.js";
@@ -58,6 +59,7 @@ export class Rest {
     this.parser_ = parser;
     this.link_ = link;
     this.context_ = context;
+    rests.set(context.client_, this);
   }
 
   /** Asks for a path, by a method and with a body; once more with a new token when the server does not take the first. */
@@ -86,8 +88,8 @@ export class Rest {
   }
 
   /** Gets the JSON of a path, or of the answer to a body, and the answer it stood in. */
-  private async read_(path: string, signal?: AbortSignal, body?: string): Promise<[body: any, response: Response]> {
-    const response = await this.open_(path, "application/json", signal, body);
+  private async read_(path: string, signal?: AbortSignal, body?: string, method?: string): Promise<[body: any, response: Response]> {
+    const response = await this.open_(path, "application/json", signal, body, method);
     try {
       const answer = (await this.parser_())(await response.text());
       if (Object(answer) !== answer) throw new TypeError("the answer is no object");
@@ -96,6 +98,11 @@ export class Rest {
       if (signal?.aborted) throw signal.reason;
       throw unavailable("GET " + path, error);
     }
+  }
+
+  /** Asks a question of `ackwire/operate`. */
+  async ask_(method: string | undefined, path: string, body?: string, signal?: AbortSignal): Promise<unknown> {
+    return (await this.read_(path, signal, body, method))[0];
   }
 
   private async job_(id: string, rest: string, options?: CallOptions): Promise<[body: any, response: Response]> {

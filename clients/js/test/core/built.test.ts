@@ -20,6 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 test("submit, watch, mine, questions over HTTP, big integers, retry, errors and close", async () => {
   writeFileSync(join(folder, "app.js"), `
     import { AckwireError, connect } from "./index.js";
+    import { deadLetters } from "./operate.js";
     import { createServer } from "./testing.js";
     const said = [];
     const server = createServer();
@@ -28,6 +29,7 @@ test("submit, watch, mine, questions over HTTP, big integers, retry, errors and 
     const mine = client.mine();
     const first = mine.next();
     await client.get("none").catch((error) => said.push(error instanceof AckwireError, error.code));
+    await deadLetters(client).catch((error) => said.push(error instanceof AckwireError, error.code));
     const job = await client.submit("report", { a: 1 });
     for await (const { state } of job) if (state === "completed") said.push(state);
     said.push(String((await job.result()).rows), (await job.get()).state, (await client.list()).jobs.length);
@@ -43,7 +45,7 @@ test("submit, watch, mine, questions over HTTP, big integers, retry, errors and 
   `);
   const printed = execFileSync(process.execPath, [join(folder, "app.js")], { encoding: "utf8", timeout: 20_000 });
   expect(JSON.parse(printed)).toEqual([
-    true, "not_found", "completed", "9007199254740993", "completed", 1, true, expect.stringMatching(/./), "enough", "closed",
+    true, "not_found", true, "not_found", "completed", "9007199254740993", "completed", 1, true, expect.stringMatching(/./), "enough", "closed",
   ]);
 }, 30_000);
 
