@@ -2,12 +2,13 @@
 
 /** The types of the frames that a client sends. */
 export type ClientFrameType =
-  | "auth" | "submit" | "submitBatch" | "subscribe" | "unsubscribe" | "cancel" | "retry" | "ping";
+  | "auth" | "submit" | "submitBatch" | "subscribe" | "unsubscribe" | "cancel" | "retry" | "watchList"
+  | "unwatchList" | "ping";
 
 /** The types of the frames that a server sends; a later server may know more. */
 export type ServerFrameType =
   | "welcome" | "ack" | "acks" | "subscribed" | "unsubscribed" | "status" | "chunk" | "error" | "goaway" | "expiring"
-  | "cursor" | "pong";
+  | "cursor" | "pong" | "listWatched" | "listUnwatched" | "listChanged";
 
 /** The codes of errors; a later server may know more. */
 export type ErrorCode =

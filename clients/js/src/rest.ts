@@ -44,7 +44,8 @@ export class Rest {
   private readonly tokens_: Tokens;
   private readonly fetch_: typeof fetch;
   private readonly parser_: () => Parse | Promise<Parse>;
-  private readonly link_: Link;
+  /** The sessions of the client. */
+  readonly link_: Link;
   private readonly context_: JobContext;
   private batches_: Batches | undefined;
 

@@ -1,5 +1,5 @@
 /**
- * What operators do, over the HTTP of a client: read and requeue dead letters, read job types.
+ * What operators do: read and requeue dead letters, read job types, follow lists of jobs.
  *
  * ```ts
  * const client = connect({ url, token });
@@ -8,10 +8,11 @@
  * ```
  *
  * Each function takes a client that `connect` has made and asks with its address, its token and its treatment of big
- * integers. It opens no session. Errors are `AckwireError`s.
+ * integers. Only `watchList` opens a session. Errors are `AckwireError`s.
  *
  * @module
  */
 
 export * from "./dead.js";
+export * from "./live.js";
 export * from "./types.js";

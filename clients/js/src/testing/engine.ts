@@ -300,6 +300,7 @@ export class Engine {
     record.stopTimers();
     this.records.delete(record.doc.jobId);
     this.order = this.order.filter((other) => other !== record);
+    for (const session of this.sessions) session.removed(record);
   }
 
   /** Removes a job, as a real server does when its retention is over. */

@@ -326,7 +326,7 @@ function getStats(engine: Engine, { who }: Request_): Response {
   return json(200, toJSON({ counts: [...counts.values()], lanes, asOf: stamp() }));
 }
 
-const filters = new Set([
+export const filters = new Set([
   "state", "type", "lane", "subject", "mine", "createdAfter", "createdBefore", "updatedAfter", "updatedBefore",
 ]);
 
@@ -342,6 +342,7 @@ function listJobs(engine: Engine, { query, who }: Request_): Response {
   const cursor = Number(query.get("cursor") ?? engine.order.length);
   if (!(cursor >= 0)) throw new Refusal("invalid_frame", "cursor is not one of this API");
   const jobs: string[] = [];
+  const versions: number[] = [];
   let next: number | undefined;
   for (let at = Math.min(cursor, engine.order.length) - 1; at >= 0; at--) {
     const record = engine.order[at];
@@ -351,12 +352,14 @@ function listJobs(engine: Engine, { query, who }: Request_): Response {
       break;
     }
     jobs.push(record.text);
+    versions.push(record.version);
   }
+  const known = versions.length ? `,"versions":[${versions.join()}]` : "";
   const more = next === undefined ? "" : `,"nextCursor":"${next}"`;
-  return json(200, `{"jobs":[${jobs.join(",")}]${more},"asOf":"${stamp()}"}`);
+  return json(200, `{"jobs":[${jobs.join(",")}]${known}${more},"asOf":"${stamp()}"}`);
 }
 
-function chosen({ doc, subject: owner }: JobRecord, query: URLSearchParams, subject: string): boolean {
+export function chosen({ doc, subject: owner }: JobRecord, query: URLSearchParams, subject: string): boolean {
   const among = (name: string, value: string) => !query.has(name) || query.getAll(name).includes(value);
   const within = (name: string, time: string) => {
     const [after, before] = [query.get(`${name}After`), query.get(`${name}Before`)];

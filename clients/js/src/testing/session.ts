@@ -9,6 +9,7 @@ import { checkMineAlone, checkTypes, readIDs, readRefs, type Ref } from "./check
 import { codes, problem, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
 import { toJSON } from "./json.js";
+import { readFilter, WatchedLists } from "./lists.js";
 import { type Ack, type JobRecord, type Submit, terminal } from "./record.js";
 import { Place, readStreams, type StreamRef } from "./streams.js";
 
@@ -73,6 +74,7 @@ export class ServerSession {
   readonly #watched = new Set<string>();
   /** The streams that the client follows, by the IDs of their jobs. */
   readonly #places = new Map<string, Set<Place>>();
+  readonly #lists = new WatchedLists((frame) => this.send(frame));
   #mine = false;
   /** The last version that was sent of a job. */
   readonly #told = new Map<string, number>();
@@ -188,6 +190,7 @@ export class ServerSession {
   /** Tells a job's document, once per version, if the client watches the job. */
   tell(record: JobRecord): void {
     const { jobId, state } = record.doc;
+    this.#lists.tell(record, this.subject, this.who.sees(record));
     const mine = this.#mine && record.subject === this.subject;
     if ((!mine && !this.#watched.has(jobId)) || (this.#told.get(jobId) ?? 0) >= record.version) return;
     this.#status(record, mine);
@@ -230,6 +233,7 @@ export class ServerSession {
     }
     if (this.#mine) this.send({ type: "subscribed", jobs: [], mine: true, reset: true });
     for (const record of records) this.tell(record);
+    this.listAgain();
   }
 
   #handle(text: string): void {
@@ -293,9 +297,39 @@ export class ServerSession {
       case "unsubscribe":
         this.#unsubscribe(frame, id);
         break;
+      case "watchList":
+      case "unwatchList":
+        this.#list(frame, id);
+        break;
       default:
         throw new Refusal("unknown_frame", `${JSON.stringify(frame.type)} is not a frame type`);
     }
+  }
+
+  #list(frame: Frame, id: string | undefined): void {
+    this.who.check("read");
+    const list = frame["list"];
+    if (typeof list !== "string" || !list || list.length > 64) throw new Refusal("invalid_frame", "list is missing or too long");
+    if (frame.type === "unwatchList") {
+      this.#lists.unwatch(list);
+      this.send({ type: "listUnwatched", id, list });
+      return;
+    }
+    const query = readFilter(frame["filter"]);
+    if (!this.who.mayFollowAll) throw new Refusal("forbidden", "a grant follows its jobs one by one");
+    const records = this.#engine.order.filter((record) => this.who.sees(record));
+    this.#lists.watch(list, query, this.subject, records);
+    this.send({ type: "listWatched", id, list });
+  }
+
+  /** Tells lists that a job was removed. */
+  removed(record: JobRecord): void {
+    this.#lists.removed(record);
+  }
+
+  /** Has the client ask for its lists again. */
+  listAgain(): void {
+    this.#lists.again();
   }
 
   #auth(frame: Frame, id: string | undefined): void {
@@ -317,6 +351,9 @@ export class ServerSession {
     if (this.#mine && !this.who.mayFollowAll) {
       this.#mine = false;
       this.send({ type: "unsubscribed", jobs: [], mine: true, error: "forbidden" });
+    }
+    if (!this.who.may("read") || !this.who.mayFollowAll) {
+      for (const list of this.#lists.end()) this.send({ type: "listUnwatched", list, error: "forbidden" });
     }
     const jobs: { jobId: string; error: ErrorCode }[] = [];
     for (const jobId of [...this.#watched].sort()) {
