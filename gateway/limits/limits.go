@@ -26,7 +26,7 @@ type Config struct {
 	SubjectLists    int     `name:"subject-lists" help:"Lists that all sessions of one user together may watch (watchList). 0 means no bound." default:"20"`
 	OrderRate       float64 `name:"order-rate" help:"Cancels and retries of one user per second, with bursts of twice as many. A retry also counts as a submit. 0 means no bound." default:"100"`
 	AskRate         float64 `name:"ask-rate" help:"Jobs that one user may ask for per second, by watches on sockets and event streams and by reads of single jobs, with bursts of ten times as many. 0 means no bound." default:"5000"`
-	ListRate        float64 `name:"list-rate" help:"Lists and counts of jobs that one user may ask for per second, with bursts of twice as many. 0 means no bound." default:"50"`
+	ListRate        float64 `name:"list-rate" help:"Lists and counts of jobs that one user may ask for per second, and lists that it begins to watch, with bursts of twice as many. 0 means no bound." default:"50"`
 	Submits         int     `name:"submits" help:"Submits that may wait for their acks at the same time." default:"20000"`
 	SubmitBytes     int64   `name:"submit-bytes" help:"Most bytes of the submits that are being read or wait for their acks. While submits are slow the gateway admits fewer, as many as Kafka can take." default:"268435456"`
 }

@@ -62,6 +62,7 @@ func (noLimits) OpenSession(string, string) error { return nil }
 func (noLimits) CloseSession(string, string)      {}
 func (noLimits) Watch(string, int) bool           { return true }
 func (noLimits) Ask(string, string, int) error    { return nil }
+func (noLimits) List(string, string) error        { return nil }
 func (noLimits) WatchList(string, string) error   { return nil }
 func (noLimits) UnwatchList(string, string)       {}
 

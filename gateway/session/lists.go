@@ -42,6 +42,9 @@ func (s *Session) watchList(f *frame.ClientFrame, id auth.Identity) error {
 	if err != nil {
 		return err
 	}
+	if err := s.cfg.Limits.List(id.Tenant, id.Account()); err != nil {
+		return err
+	}
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	s.endList(f.List, code.Unavailable)

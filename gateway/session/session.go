@@ -60,6 +60,7 @@ type Limits interface {
 	CloseSession(tenant, subject string)
 	Watch(tenant string, n int) bool         // n more watched jobs, or fewer if it is negative
 	Ask(tenant, subject string, n int) error // a request for the documents of n jobs
+	List(tenant, subject string) error       // a request for a list
 	WatchList(tenant, subject string) error  // one more watched list
 	UnwatchList(tenant, subject string)
 }

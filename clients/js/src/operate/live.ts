@@ -2,17 +2,16 @@
 
 import type { Call, Conn, Frame } from "../conn.js";
 import { AckwireError, failure } from "../errors.js";
-import { iterator, type Source } from "../iterate.js";
+import type { Source } from "../iterate.js";
 import type { Link, Part } from "../link.js";
 import { restOf } from "../rests.js";
-import { quote } from "../text.js";
-import { now } from "../time.js";
 import type { Ackwire, JobPage, ListQuery, Status } from "../types.js";
 import { maxWeight, weigh } from "../weigh.js";
 
 const maxPending = 2000; // jobs whose change the reader has not taken
 const again = 1000; // milliseconds between two times that a list is asked for
 const most = 500; // jobs of a listing
+const quote = JSON.stringify;
 
 /** What has changed in a list that is followed. */
 export interface ListUpdate {
@@ -38,39 +37,39 @@ const positive = (version: unknown): version is number => Number.isSafeInteger(v
 class Live implements Source<ListUpdate> {
   asked_: Conn | undefined; // where it is watched
   asking_: Conn | undefined; // where it is asked for
-  private again_ = false; // it must be listed
-  private missed_ = 0;
-  private listing_ = false;
-  private next_ = 0; // when it may be listed again
+  #again = false; // it must be listed
+  #missed = 0;
+  #listing = false;
+  #next = 0; // when it may be listed again
   private tries_ = 0;
-  private whole_: ListUpdate | undefined; // a listing that was not taken
-  private versions_ = new Map<string, number>(); // of the last listing: changes up to them are no news
+  #whole: ListUpdate | undefined; // a listing that was not taken
+  #versions = new Map<string, number>(); // of the last listing: changes up to them are no news
   private pending_ = new Map<string, Change>();
   private weight_ = 0;
   private error_: AckwireError | undefined;
-  private loads_: Promise<void> = Promise.resolve(); // of documents, one after the other
+  #loads: Promise<void> = Promise.resolve(); // of documents, one after the other
 
   constructor(
-    private readonly lists_: Lists, readonly name_: string, private readonly filter_: string,
-    private readonly query_: ListQuery, private readonly limit_: number, private readonly wake_: () => void,
+    private readonly lists: Lists, readonly name: string, private readonly filter: string,
+    private readonly query: ListQuery, private readonly limit: number, private readonly wake_: () => void,
   ) {}
 
   take_(): IteratorResult<ListUpdate, undefined> | undefined {
-    const value = this.whole_ ?? this.changes_();
-    this.whole_ = undefined;
+    const value = this.#whole ?? this.#changes();
+    this.#whole = undefined;
     if (value) return { value, done: false };
     if (this.error_) throw this.error_;
     return;
   }
 
-  private changes_(): ListUpdate | undefined {
-    if (this.again_ || this.listing_) return;
+  #changes(): ListUpdate | undefined {
+    if (this.#again || this.#listing) return;
     const value: ListUpdate = { listed: false, jobs: [], left: [], missed: 0 };
     for (const [id, [version, job]] of this.pending_) {
-      if (version <= (this.versions_.get(id) ?? 0) || job === undefined) continue;
+      if (version <= (this.#versions.get(id) ?? 0) || job === undefined) continue;
       if (job) value.jobs.push(job);
       else {
-        this.versions_.delete(id);
+        this.#versions.delete(id);
         value.left.push(id);
       }
     }
@@ -79,7 +78,7 @@ class Live implements Source<ListUpdate> {
   }
 
   stop_(): void {
-    this.lists_.end_(this);
+    this.lists.end(this);
   }
 
   fail_(error: AckwireError): void {
@@ -93,57 +92,57 @@ class Live implements Source<ListUpdate> {
   }
 
   private get ended_(): boolean {
-    return !!this.error_ || !this.lists_.has_(this);
+    return !!this.error_ || !this.lists.has(this);
   }
 
   /** Has the session in use watch it. */
   async opened_(): Promise<void> {
-    const { link_ } = this.lists_;
+    const { link_ } = this.lists;
     const conn = link_.cur_;
     if (!conn || this.ended_ || this.asked_ === conn || this.asking_ === conn) return;
     this.asking_ = conn;
     try {
-      await link_.call_({ kind_: "watchList", body_: `,"list":${quote(this.name_)},"filter":${this.filter_}}` });
+      await link_.call_({ kind_: "watchList", body_: `,"list":${quote(this.name)},"filter":${this.filter}}` });
       this.tries_ = 0;
     } catch (error) {
-      await this.failed_(error, () => this.asking_ === conn);
+      await this.#failed(error, () => this.asking_ === conn);
     }
     if (this.asking_ === conn) this.asking_ = undefined;
     void this.opened_();
   }
 
   /** Ends it with an error that is for good; else waits. */
-  private async failed_(error: unknown, matters = () => true): Promise<void> {
+  async #failed(error: unknown, matters = () => true): Promise<void> {
     if (this.ended_ || !matters()) return;
     if (error instanceof AckwireError && !error.retryable) return this.fail_(error);
-    const { link_ } = this.lists_;
+    const { link_ } = this.lists;
     await link_.sleep_(link_.backoff_.wait_(this.tries_++, (error as AckwireError).retryAfter)).catch(() => {});
   }
 
   /** It is watched: what is not told any more is asked for. */
-  watched_(conn: Conn): void {
+  watched(conn: Conn): void {
     this.asked_ = conn;
-    this.again_ = true;
-    void this.list_();
+    this.#again = true;
+    void this.#list();
   }
 
-  private async list_(): Promise<void> {
-    if (this.listing_) return;
-    this.listing_ = true;
-    const { link_, client_ } = this.lists_;
-    while (this.again_ && !this.ended_) {
-      const missed = this.missed_;
+  async #list(): Promise<void> {
+    if (this.#listing) return;
+    this.#listing = true;
+    const { link_, client_ } = this.lists;
+    while (this.#again && !this.ended_) {
+      const missed = this.#missed;
       try {
-        const wait = this.next_ - now();
+        const wait = this.#next - performance.now();
         if (wait > 0) await link_.sleep_(wait);
-        this.next_ = now() + again;
-        this.again_ = false;
-        this.missed_ = 0;
+        this.#next = performance.now() + again;
+        this.#again = false;
+        this.#missed = 0;
         this.forget_(); // the listing has what was told, or is newer
         const jobs: Status[] = [];
-        for (let cursor: string | undefined = ""; cursor !== undefined && jobs.length < this.limit_; ) {
-          const limit = this.limit_ - jobs.length;
-          const page: JobPage & { versions?: number[] } = await client_.list({ ...this.query_, limit, ...(cursor && { cursor }) });
+        for (let cursor: string | undefined = ""; cursor !== undefined && jobs.length < this.limit; ) {
+          const limit = this.limit - jobs.length;
+          const page: JobPage & { versions?: number[] } = await client_.list({ ...this.query, limit, ...(cursor && { cursor }) });
           page.jobs.forEach((job, i) => jobs.push(Object.assign(job, { version: page.versions?.[i] ?? 0 })));
           cursor = page.nextCursor;
         }
@@ -153,23 +152,23 @@ class Live implements Source<ListUpdate> {
           const change = this.pending_.get(jobId);
           return !(change && change[1] === null && change[0] >= version); // it has left since
         });
-        this.versions_ = new Map(here.map(({ jobId, version }) => [jobId, version]));
-        this.whole_ = { listed: true, jobs: here, left: [], missed: missed + (this.whole_?.missed ?? 0) };
+        this.#versions = new Map(here.map(({ jobId, version }) => [jobId, version]));
+        this.#whole = { listed: true, jobs: here, left: [], missed: missed + (this.#whole?.missed ?? 0) };
       } catch (error) {
-        this.again_ = true;
-        this.missed_ += missed;
-        await this.failed_(error);
+        this.#again = true;
+        this.#missed += missed;
+        await this.#failed(error);
       }
     }
-    this.listing_ = false;
+    this.#listing = false;
     this.wake_();
   }
 
   /** Takes a listChanged frame; returns false when it makes no sense. */
-  changed_({ rows = [], left = [], again, missed }: Frame): boolean {
+  changed({ rows = [], left = [], again, missed }: Frame): boolean {
     if (again === true) {
-      this.again_ = true;
-      this.missed_ += positive(missed) ? missed : 0;
+      this.#again = true;
+      this.#missed += positive(missed) ? missed : 0;
       this.forget_();
     }
     let sound = Array.isArray(rows) && Array.isArray(left);
@@ -179,14 +178,14 @@ class Live implements Source<ListUpdate> {
       else if (job) this.put_(id, version, Object.assign(job, { version }));
       else {
         this.put_(id, version, undefined);
-        this.load_(id, version);
+        this.#load(id, version);
       }
     }
     for (const { version, jobId } of Array.isArray(left) ? left : []) {
       if (typeof jobId !== "string" || !positive(version)) sound = false;
       else this.put_(jobId, version, null);
     }
-    if (this.again_) void this.list_();
+    if (this.#again) void this.#list();
     this.wake_();
     return sound;
   }
@@ -198,23 +197,23 @@ class Live implements Source<ListUpdate> {
     this.weight_ += weight - (before?.[2] ?? 0);
     this.pending_.set(id, [version, job, weight]);
     if (this.pending_.size > maxPending || this.weight_ > maxWeight) {
-      this.again_ = true;
-      this.missed_ += this.pending_.size;
+      this.#again = true;
+      this.#missed += this.pending_.size;
       this.forget_();
     }
   }
 
   /** Asks for a document that is too large to be told. */
-  private load_(id: string, version: number): void {
-    this.loads_ = this.loads_.then(async () => {
+  #load(id: string, version: number): void {
+    this.#loads = this.#loads.then(async () => {
       if (this.ended_) return;
       try {
-        const job = await this.lists_.client_.get(id);
+        const job = await this.lists.client_.get(id);
         this.put_(id, Math.max(version, job.version), job);
       } catch (error) {
         if (error instanceof AckwireError && !error.retryable) return; // it was removed
-        this.again_ = true; // the list has it
-        void this.list_();
+        this.#again = true; // the list has it
+        void this.#list();
       }
       this.wake_();
     });
@@ -223,8 +222,8 @@ class Live implements Source<ListUpdate> {
 
 /** The lists of one client that are followed. */
 class Lists implements Part {
-  private readonly all_ = new Map<string, Live>();
-  private made_ = 0;
+  readonly #all = new Map<string, Live>();
+  #made = 0;
 
   constructor(readonly link_: Link, readonly client_: Ackwire) {
     link_.parts_.push(this);
@@ -233,36 +232,36 @@ class Lists implements Part {
   follow_(query: ListQuery, filter: string, limit: number, wake: () => void): Live {
     const { ended_ } = this.link_;
     if (ended_) throw ended_;
-    const live = new Live(this, "l" + ++this.made_, filter, query, limit, wake);
-    this.all_.set(live.name_, live);
+    const live = new Live(this, "l" + ++this.#made, filter, query, limit, wake);
+    this.#all.set(live.name, live);
     this.link_.touch_();
     void live.opened_();
     return live;
   }
 
-  has_(live: Live): boolean {
-    return this.all_.get(live.name_) === live;
+  has(live: Live): boolean {
+    return this.#all.get(live.name) === live;
   }
 
-  end_(live: Live): void {
-    if (!this.all_.delete(live.name_)) return;
+  end(live: Live): void {
+    if (!this.#all.delete(live.name)) return;
     const { link_ } = this;
     if (live.asked_ && live.asked_ === link_.cur_ && !link_.ended_) {
-      link_.call_({ kind_: "unwatchList", body_: `,"list":${quote(live.name_)}}` }).catch(() => {});
+      link_.call_({ kind_: "unwatchList", body_: `,"list":${quote(live.name)}}` }).catch(() => {});
     }
     link_.touch_();
   }
 
   any_(): boolean {
-    return this.all_.size > 0;
+    return this.#all.size > 0;
   }
 
   opened_(): void {
-    for (const live of this.all_.values()) void live.opened_();
+    for (const live of this.#all.values()) void live.opened_();
   }
 
   ended_(conn: Conn): void {
-    for (const live of this.all_.values()) {
+    for (const live of this.#all.values()) {
       if (live.asked_ === conn) live.asked_ = undefined;
       if (live.asking_ === conn) live.asking_ = undefined;
     }
@@ -271,13 +270,13 @@ class Lists implements Part {
   take_(conn: Conn, frame: Frame, call: Call | undefined): boolean | void {
     const { type, list, id, error } = frame;
     if (type !== "listWatched" && type !== "listUnwatched" && type !== "listChanged") return;
-    const live = this.all_.get(list);
+    const live = this.#all.get(list);
     switch (type) {
       case "listChanged":
-        return live && live.asked_ === conn ? live.changed_(frame) : undefined;
+        return live && live.asked_ === conn ? live.changed(frame) : undefined;
       case "listWatched":
         if (call?.kind_ !== "watchList") return !call && undefined;
-        live?.watched_(conn);
+        live?.watched(conn);
         return this.link_.answer_(conn, call, undefined, frame);
       case "listUnwatched":
         if (call?.kind_ === "unwatchList") return this.link_.answer_(conn, call, undefined, frame);
@@ -287,7 +286,7 @@ class Lists implements Part {
   }
 
   fail_(error: AckwireError): void {
-    for (const live of this.all_.values()) live.fail_(error);
+    for (const live of this.#all.values()) live.fail_(error);
   }
 }
 
@@ -300,6 +299,57 @@ function filterOf({ limit, cursor, signal, ...filter }: ListQuery): string {
     Object.entries(filter).flatMap(([name, value]) =>
       value === undefined ? [] : [[name, Array.isArray(value) ? value.map((one) => String(text(one))) : text(value)]]),
   ));
+}
+
+const asyncIterator: typeof Symbol.asyncIterator = Symbol.asyncIterator ?? ("@@asyncIterator" as never);
+const done: IteratorReturnResult<undefined> = { value: undefined, done: true };
+
+/** An iterator over a list, which is followed from the first `next()` on. The core's own is not used: to share it would cost the core a file. */
+function reader(
+  open: (wake: () => void) => Promise<Live>, signal: AbortSignal | undefined,
+): AsyncIterableIterator<ListUpdate, undefined, undefined> {
+  const waiting = new Set<() => void>();
+  let opening: Promise<Live> | undefined;
+  let live: Live | undefined;
+  let over = false;
+  const wake = () => {
+    const all = [...waiting];
+    waiting.clear();
+    for (const woken of all) woken();
+  };
+  const end = () => {
+    over = true;
+    signal?.removeEventListener("abort", wake);
+    live?.stop_();
+    wake();
+  };
+  return {
+    [asyncIterator]() {
+      return this;
+    },
+    async next() {
+      try {
+        for (;;) {
+          if (over) return done;
+          if (signal?.aborted) throw signal.reason;
+          if (!opening) signal?.addEventListener("abort", wake);
+          const opened = await (opening ??= open(wake));
+          live ??= opened;
+          if (over) live.stop_(); // meanwhile
+          const result = over ? done : live.take_();
+          if (result) return result;
+          await new Promise<void>((woken) => waiting.add(woken));
+        }
+      } catch (error) {
+        end();
+        throw error;
+      }
+    },
+    async return() {
+      end();
+      return done;
+    },
+  };
 }
 
 /**
@@ -320,7 +370,7 @@ function filterOf({ limit, cursor, signal, ...filter }: ListQuery): string {
  */
 export function watchList(client: Ackwire, query: ListQuery = {}): AsyncIterableIterator<ListUpdate, undefined, undefined> {
   const { signal, limit = 50, cursor, ...rest } = query;
-  return iterator<ListUpdate>(async (wake) => {
+  return reader(async (wake) => {
     if (cursor !== undefined) throw failure("invalid_frame", "a list is followed from its newest job on, without a cursor");
     if (!(limit >= 1 && limit <= most)) throw failure("invalid_frame", `limit must be a number from 1 to ${most}`);
     const { link_ } = await restOf(client);

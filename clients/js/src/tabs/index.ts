@@ -26,7 +26,7 @@ export interface TabsOptions {
  * When it hangs, a visible tab that waits for anything takes its place within a second; a hidden one, whose timers are
  * slowed, within 6 seconds or later. A watch ends at the server when no tab has it any more. Tabs take turns at the
  * server's bound on submits in flight. A tab whose watches would exceed the session's bound uses a session of its own.
- * So does one that follows streams of jobs, from the first on.
+ * So does one that follows streams of jobs, or lists of them, from the first on.
  * The leader keeps up to 16 MB of statuses for tabs that join a watch. What it has no more is asked for again, in a new
  * session for all tabs.
  *

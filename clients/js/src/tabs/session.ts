@@ -287,7 +287,8 @@ export function share(
 
   return {
     send(text) {
-      if (text.includes('"streams":[')) lost(noRoom); // it follows some, or has a rare payload: this tab is to be alone
+      // It follows streams or a list (watchList), or has a rare payload: this tab is to be alone.
+      if (text[9] === "w" || text.includes('"streams":[')) lost(noRoom);
       else if (server) serve(own, text);
       else if (text[9] === "a") lost(); // {"type":"auth": the leader's token counts; this may be another user's by now
       else {
