@@ -228,6 +228,7 @@ type got struct {
 	Payload json.RawMessage `json:"payload"`
 	Watch   *bool           `json:"watch"`
 	Jobs    json.RawMessage `json:"jobs"`
+	List    string          `json:"list"`
 	raw     string
 }
 
