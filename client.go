@@ -40,7 +40,7 @@ type Client struct {
 	subs    map[string]*sub      // by job ID
 	dirty   []*sub               // to be subscribed on cur
 	unsubs  []string             // job IDs to be unsubscribed on cur
-	parted  map[string]bool      // job IDs whose own watches have ended on cur; at most maxParted, which stand for all jobs
+	parted  map[string]bool      // IDs of jobs whose own watches have ended on cur; maxParted of them stand for all jobs
 	mine    *mine                // nil while there is no WatchMine
 	lists   map[string]*liveList // by the name that this client gives each; nil before the first WatchList
 	stats   ConnStats

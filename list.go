@@ -38,7 +38,7 @@ type ListOptions struct {
 
 // Page is a part of a list, newest first.
 type Page struct {
-	// Jobs are the documents, the newest job first. Their Version is 0 if the server is of a release that does not tell it.
+	// Jobs are the documents, the newest job first. Their Version is 0 if the server is too old to tell it.
 	Jobs []Status
 	// NextCursor asks for the next page; empty when this was the last. A page may have fewer
 	// jobs than its limit, even none, and still not be the last.

@@ -206,7 +206,7 @@ func (s *Server) eraseJob(w http.ResponseWriter, q *http.Request) {
 		problem(w, frame.NewProblem(code.InvalidState, fmt.Sprintf("the job is %s: it has not ended", r.doc.State)))
 	default:
 		r.stopTimers()
-		delete(s.records, r.doc.JobID)
+		s.removeLocked(r)
 		w.WriteHeader(http.StatusNoContent)
 	}
 }

@@ -211,6 +211,7 @@ func (s *Server) announceLocked(r *record) {
 	for k := range s.sockets {
 		k.tellLocked(r)
 		k.feedLocked(r)
+		k.listedLocked(r, false)
 	}
 	s.handOutLocked(r)
 }
@@ -391,7 +392,7 @@ func (s *Server) Expire(jobID string) bool {
 		return false
 	}
 	r.stopTimers()
-	delete(s.records, r.doc.JobID)
+	s.removeLocked(r)
 	delete(s.keys, r.doc.Type+"\x00"+r.request.Key)
 	r.doc.State = job.Cancelled // so that an attempt that still runs changes nothing any more
 	return true

@@ -31,6 +31,12 @@ func (k *socket) authLocked(f frame.ClientFrame) {
 			Type: frame.Unsubscribed, Jobs: []string{}, Mine: true, Error: code.Forbidden,
 		})
 	}
+	if who.check(mayRead) != nil || who.checkMine() != nil {
+		for _, name := range slices.Sorted(maps.Keys(k.lists)) {
+			k.send(frame.ListUnwatchedFrame{Type: frame.ListUnwatched, List: name, Error: code.Forbidden})
+		}
+		k.lists = nil
+	}
 	ended := frame.SubscribedFrame{Type: frame.Subscribed, Jobs: []frame.SubscribedJob{}}
 	for _, id := range slices.Sorted(maps.Keys(k.subs)) {
 		switch {

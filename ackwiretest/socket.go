@@ -27,9 +27,12 @@ type socket struct {
 
 	// Guarded by Server.mu.
 	who  identity
-	ends *time.Timer      // warns that who's grant ends, then closes the socket; nil for a token
-	subs map[string]bool  // IDs of the jobs that are watched one by one
-	mine bool             // all jobs are watched
+	ends *time.Timer     // warns that who's grant ends, then closes the socket; nil for a token
+	subs map[string]bool // IDs of the jobs that are watched one by one
+	mine bool            // all jobs are watched
+
+	lists map[string]*watchedList // by the client's names; nil before the first
+
 	told map[string]int64 // the last version that was sent, by job ID
 	// follows are the streams that are followed, by job ID and name: where the next chunk begins.
 	follows map[string]map[string]stream.Cursor
@@ -306,6 +309,8 @@ func (k *socket) answer(f frame.ClientFrame) {
 		k.orderLocked(f)
 	case frame.Subscribe:
 		k.subscribeLocked(f)
+	case frame.WatchList, frame.UnwatchList:
+		k.listLocked(f)
 	case frame.Unsubscribe:
 		var ids []string
 		if err := k.who.check(mayRead); err != nil {

@@ -46,7 +46,7 @@ type Watcher interface {
 	Lost(jobIDs []string)
 	// Listed is called with changes in a watched list.
 	Listed(*trackerpb.ListChanges)
-	// Covered is called when a stream begins or ends to bring the jobs of some subjects, or of some lists, of one partition.
+	// Covered is called when a stream begins or ends to bring the jobs of some subjects or lists, of one partition.
 	Covered(stream uint64, c *trackerpb.Coverage)
 	// Uncovered is called when a stream that may have covered subjects or lists has ended.
 	Uncovered(stream uint64)

@@ -45,7 +45,8 @@ func (l *Log[V]) Put(key string, version int64, value V, size int) (taken, repla
 		l.rows[key] = r
 	}
 	l.end++
-	r.version, r.value, r.size, r.at = version, value, size, l.end
+	r.version, r.value = version, value
+	r.size, r.at = size, l.end
 	r.older, r.newer = l.tail, nil
 	if l.tail == nil {
 		l.head = r

@@ -9,8 +9,8 @@ import (
 // MaxWatchedLists is how many lists a session may watch at a time.
 const MaxWatchedLists = 10
 
-// ListFilter says which jobs of a tenant a watched list has: it has the parameters of GET /v1/jobs but limit and cursor.
-// In JSON a value is a text, a boolean, or a list of texts, which are alternatives. A parameter that is not known is an
+// ListFilter says which jobs of a tenant a watched list has, by the parameters of GET /v1/jobs but limit and cursor. In
+// JSON a value is a text, a boolean, or a list of texts, which are alternatives. A parameter that is not known is an
 // error.
 type ListFilter map[string][]string
 

@@ -53,7 +53,8 @@ func listSaid(t *testing.T, stream *watch.Stream) (got []string) {
 func TestWhoIsInAListAndWhoHasLeft(t *testing.T) {
 	of := func(change func(*fold.Job)) *fold.Job {
 		j := versionOf("a", job.Processing, 5)
-		j.Tenant, j.Subject, j.Lane, j.Doc.Type = tenant, "ann", "reports", "report"
+		j.Tenant, j.Subject = tenant, "ann"
+		j.Lane, j.Doc.Type = "reports", "report"
 		j.Doc.CreatedAt = time.UnixMilli(5000)
 		if change != nil {
 			change(j)
@@ -78,26 +79,27 @@ func TestWhoIsInAListAndWhoHasLeft(t *testing.T) {
 		was, now *fold.Job
 		want     string
 	}{
-		"all jobs: a new one":               {store.Query{}, nil, next(nil), in},
-		"all jobs: a change":                {store.Query{}, of(nil), next(failed), in},
-		"all jobs: removed":                 {store.Query{}, of(nil), nil, gone},
-		"a state: it has it":                {store.Query{States: []job.State{job.Failed}}, nil, next(failed), in},
-		"a state: it gets it":               {store.Query{States: []job.State{job.Failed}}, of(nil), next(failed), in},
-		"a state: it loses it":              {store.Query{States: []job.State{job.Processing}}, of(nil), next(failed), left},
-		"a state: neither":                  {store.Query{States: []job.State{job.Completed}}, of(nil), next(failed), ""},
-		"two states: from one to the other": {store.Query{States: []job.State{job.Processing, job.Failed}}, of(nil), next(failed), in},
-		"a state: removed without it":       {store.Query{States: []job.State{job.Failed}}, of(nil), nil, ""},
-		"a type":                            {store.Query{Types: []string{"report"}}, of(nil), next(nil), in},
-		"another type":                      {store.Query{Types: []string{"mail"}}, of(nil), next(nil), ""},
-		"a lane":                            {store.Query{Lanes: []string{"reports"}}, of(nil), next(nil), in},
-		"another lane":                      {store.Query{Lanes: []string{"mail"}}, of(nil), next(nil), ""},
-		"a subject":                         {store.Query{Subjects: []string{"ann"}}, of(nil), next(nil), in},
-		"another subject":                   {store.Query{Subjects: []string{"bob"}}, of(nil), next(nil), ""},
-		"no job at all":                     {store.Query{None: true}, of(nil), next(nil), ""},
-		"made since":                        {store.Query{CreatedFrom: 5000}, of(nil), next(nil), in},
-		"made before":                       {store.Query{CreatedBefore: 5000}, of(nil), next(nil), ""},
-		"another tenant":                    {store.Query{}, nil, next(func(j *fold.Job) { j.Tenant = "another" }), ""},
-		"its ID is another tenant's now":    {store.Query{}, of(nil), next(func(j *fold.Job) { j.Tenant = "another" }), gone},
+		"all jobs: a new one":  {store.Query{}, nil, next(nil), in},
+		"all jobs: a change":   {store.Query{}, of(nil), next(failed), in},
+		"all jobs: removed":    {store.Query{}, of(nil), nil, gone},
+		"a state: it has it":   {store.Query{States: []job.State{job.Failed}}, nil, next(failed), in},
+		"a state: it gets it":  {store.Query{States: []job.State{job.Failed}}, of(nil), next(failed), in},
+		"a state: it loses it": {store.Query{States: []job.State{job.Processing}}, of(nil), next(failed), left},
+		"a state: neither":     {store.Query{States: []job.State{job.Completed}}, of(nil), next(failed), ""},
+		"two states: from one to the other": {store.Query{States: []job.State{job.Processing, job.Failed}}, of(nil),
+			next(failed), in},
+		"a state: removed without it":    {store.Query{States: []job.State{job.Failed}}, of(nil), nil, ""},
+		"a type":                         {store.Query{Types: []string{"report"}}, of(nil), next(nil), in},
+		"another type":                   {store.Query{Types: []string{"mail"}}, of(nil), next(nil), ""},
+		"a lane":                         {store.Query{Lanes: []string{"reports"}}, of(nil), next(nil), in},
+		"another lane":                   {store.Query{Lanes: []string{"mail"}}, of(nil), next(nil), ""},
+		"a subject":                      {store.Query{Subjects: []string{"ann"}}, of(nil), next(nil), in},
+		"another subject":                {store.Query{Subjects: []string{"bob"}}, of(nil), next(nil), ""},
+		"no job at all":                  {store.Query{None: true}, of(nil), next(nil), ""},
+		"made since":                     {store.Query{CreatedFrom: 5000}, of(nil), next(nil), in},
+		"made before":                    {store.Query{CreatedBefore: 5000}, of(nil), next(nil), ""},
+		"another tenant":                 {store.Query{}, nil, next(func(j *fold.Job) { j.Tenant = "another" }), ""},
+		"its ID is another tenant's now": {store.Query{}, of(nil), next(func(j *fold.Job) { j.Tenant = "another" }), gone},
 		"its ID is another subject's now": {store.Query{Subjects: []string{"ann"}}, of(nil),
 			next(func(j *fold.Job) { j.Subject = "bob" }), left},
 	} {
