@@ -111,7 +111,8 @@ func TestTwoUsersOfATenant(t *testing.T) {
 			u.hangUp()
 		}
 		t.Logf("%d jobs, %v", len(p.owner), p.tally)
-		if p.tally["compared"] < steps/4 || p.tally["frames"] < steps/20 || p.tally["lists"] < steps/40 {
+		if p.tally["compared"] < steps/4 || p.tally["frames"] < steps/20 || p.tally["lists"] < steps/40 ||
+			p.tally["lists watched"] == 0 {
 			t.Error("too little was tried: the test proves nothing")
 		}
 	})
@@ -362,7 +363,14 @@ func (u *privateUser) frame() {
 		`{"type":"retry","id":"x","jobId":"ID"}`,
 	}
 	text := frames[u.p.rng.IntN(len(frames))]
-	switch u.p.rng.IntN(8) {
+	switch u.p.rng.IntN(9) {
+	case 8:
+		filters := []string{`{}`, fmt.Sprintf(`{"subject":%q}`, u.other().name), `{"state":["completed","processing"]}`}
+		if _, ok := u.say(fmt.Sprintf(`{"type":"watchList","id":"x","list":"l","filter":%s}`,
+			filters[u.p.rng.IntN(len(filters))])); ok {
+			u.p.tally["lists watched"]++
+		}
+		return
 	case 0, 1, 2:
 		_, _ = u.say(strings.ReplaceAll(frames[0], "ID", u.some()))
 		return

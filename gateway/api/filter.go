@@ -10,7 +10,8 @@ import (
 )
 
 // WatchedList returns what the trackers are asked for a list that is watched by a filter: the parameters of
-// GET /v1/jobs but limit and cursor. Its scope is that of the identity in the list's tenant, so that equal lists are one.
+// GET /v1/jobs but limit and cursor. Its scope is that of the identity in the list's tenant, so that equal lists are
+// one.
 func WatchedList(filter url.Values, id auth.Identity) (*trackerpb.ListRequest, error) {
 	req, err := filterRequest(filter, id)
 	if err != nil {

@@ -80,7 +80,7 @@ func (h *holdings) changed(e *entry) {
 		by.at = h.order.PushBack(by)
 		h.holders[by.name] = by
 	}
-	e.held = held{by: by, at: by.jobs.PushBack(e), run: run, lane: e.job.Lane}
+	e.held = held{by: by, at: by.jobs.PushBack(e), run: run, lane: e.job.Doc.Lane}
 	h.lanes[e.held.lane]++
 }
 
@@ -201,7 +201,7 @@ func (h *holdings) of(names []string) (all []Holding) {
 
 func holdOf(e *entry) Hold {
 	j := e.job
-	hold := Hold{JobID: e.id, Tenant: j.Tenant, Type: j.Doc.Type, Lane: j.Lane, Attempt: j.Doc.Attempt,
+	hold := Hold{JobID: e.id, Tenant: j.Tenant, Type: j.Doc.Type, Lane: j.Doc.Lane, Attempt: j.Doc.Attempt,
 		Since: since(e), LastSign: j.RenewedAt, Progressed: e.progressed}
 	if p := j.Doc.Progress; p != nil {
 		hold.Percent, hold.Stage = p.Percent, p.Stage
