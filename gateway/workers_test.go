@@ -236,7 +236,7 @@ func TestWebhooks(t *testing.T) {
 	})
 }
 
-// TestAudit: an operator pages through the audit trail, the newest first; what is no record is named, and not shown.
+// TestAudit: an operator pages through the audit trail, the newest first; what is no record is counted, and not shown.
 func TestAudit(t *testing.T) {
 	inWorld(t, withGrants(t), func(t *testing.T, w *world) {
 		operator := w.named("r1", "acme", "carol", "operate")
@@ -268,17 +268,20 @@ func TestAudit(t *testing.T) {
 				t.Fatalf("%s: %d %s", query, a.status, a.body)
 			}
 			for _, e := range page.Records {
-				seen = append(seen, fmt.Sprintf("%s:%t", e.ID, e.Unreadable))
-				if r, err := audit.Decode(e.Record); !e.Unreadable && (err != nil || r.Subject != "<mallory>" || r.JobID != jobA) {
-					t.Errorf("record %s, %v", e.Record, err)
+				seen = append(seen, e.ID)
+				if e.Deed != audit.Cancelled || e.Subject != "<mallory>" || e.JobID != jobA {
+					t.Errorf("record %+v", e)
 				}
+			}
+			if page.Unreadable > 0 {
+				seen = append(seen, "unreadable")
 			}
 			query = ""
 			if page.NextCursor != "" {
 				query = "?limit=2&cursor=" + page.NextCursor
 			}
 		}
-		if got := strings.Join(seen, " "); got != "0-4:false 0-3:false 0-2:true 0-1:false 0-0:false" {
+		if got := strings.Join(seen, " "); got != "0-4 0-3 0-1 unreadable 0-0" {
 			t.Errorf("records %s", got)
 		}
 		if a := w.http("GET", "/v1/audit?since=2023-11-14T22:13:23Z", operator, nil); strings.Count(a.body, `"id"`) != 2 {

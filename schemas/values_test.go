@@ -438,10 +438,7 @@ var webhooksAnswer = func() frame.Webhooks {
 }()
 
 var auditAnswer = frame.Audit{
-	Records: []frame.AuditEntry{
-		{ID: "0-12", WrittenAt: endedAt, Record: json.RawMessage(`{"v":1,"at":"2026-02-02T09:31:00Z","deed":"cancel",` +
-			`"outcome":"ok","tenant":"acme","subject":"carol","jobId":"` + jobID + `"}`)},
-		{ID: "0-11", WrittenAt: acceptedAt, Unreadable: true},
-	},
-	NextCursor: "0-11",
+	Records: []frame.AuditEntry{{ID: "0-12", WrittenAt: endedAt, Record: audit.Record{V: audit.Version, At: acceptedAt,
+		Deed: audit.Cancelled, Outcome: audit.OK, Tenant: "acme", Subject: "carol", JobID: jobID}}},
+	NextCursor: "0-11", Unreadable: 1,
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strconv"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/frame"
-	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -36,7 +34,11 @@ func (ws *workers) getAudit(w http.ResponseWriter, r *http.Request) {
 	}
 	page := frame.Audit{Records: []frame.AuditEntry{}, Off: listed.Off}
 	for _, l := range listed.Records {
-		page.Records = append(page.Records, auditEntry(l))
+		if e, ok := auditEntry(l); ok {
+			page.Records = append(page.Records, e)
+		} else {
+			page.Unreadable++
+		}
 	}
 	if listed.Next > 0 {
 		page.NextCursor = deadID(listed.Next)
@@ -81,19 +83,14 @@ func auditRequest(r *http.Request) (*trackerpb.ListAuditRequest, error) {
 // maxAuditBytes bounds a record of the audit trail; gateways write none that is near it.
 const maxAuditBytes = 64 << 10
 
-// auditEntry returns a record for clients. Whoever may write the topic may have written anything.
-func auditEntry(l *trackerpb.AuditRecord) frame.AuditEntry {
-	e := frame.AuditEntry{ID: deadID(l.Offset), WrittenAt: unixTime(l.At)}
-	if len(l.Value) <= maxAuditBytes {
-		if known, err := audit.Decode(l.Value); err == nil {
-			if value, err := plainjson.Marshal(&known); err == nil {
-				e.Record = json.RawMessage(value)
-				return e
-			}
-		}
+// auditEntry returns a record for clients. ok is false if it is none: whoever may write the topic may have written
+// anything.
+func auditEntry(l *trackerpb.AuditRecord) (e frame.AuditEntry, ok bool) {
+	if len(l.Value) > maxAuditBytes {
+		return e, false
 	}
-	e.Unreadable = true
-	return e
+	known, err := audit.Decode(l.Value)
+	return frame.AuditEntry{ID: deadID(l.Offset), WrittenAt: unixTime(l.At), Record: known}, err == nil
 }
 
 func auditProblem(err error) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/processor/processortest"
 	"github.com/ackwire/ackwire/schemas/event"
+	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/webhook"
 )
@@ -115,4 +116,41 @@ func TestNoSecretIsTheWorkersInability(t *testing.T) {
 		got.Failure.RetryAfter != nil {
 		t.Errorf("%s %+v", got.Event, got.Failure)
 	}
+}
+
+// TestPausedEndpointsAreListed: those that are not called now, without what may be secret in their URLs, the worst
+// first and no more than an announcement may have.
+func TestPausedEndpointsAreListed(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		e := endpoints{failed: map[place]*health{}}
+		fail := func(p place, n int) {
+			for range n {
+				e.refused(p)
+			}
+		}
+		fail(place{"alice", "https://h.example", "/well"}, pauseAfter-1)
+		fail(place{"alice", "https://h.example", "/bad"}, pauseAfter)
+		fail(place{"bob", "https://h.example", "/bad"}, pauseAfter+2)
+		for range pauseAfter {
+			e.unconnected(place{"alice", "https://away.example", "/x"})
+		}
+		all, more := e.list()
+		got := ""
+		for _, p := range all {
+			got += fmt.Sprintf("%s %s %d %s\n", p.Tenant, p.Endpoint, p.Failures, time.Until(p.Until).Round(time.Second))
+		}
+		if want := "bob https://h.example/bad 7 30s\nalice https://away.example 5 30s\nalice https://h.example/bad 5 30s\n"; got != want || more {
+			t.Errorf("paused, more %t:\n%swant\n%s", more, got, want)
+		}
+		time.Sleep(firstPause)
+		if all, _ := e.list(); len(all) != 0 {
+			t.Errorf("after the pauses: %v", all)
+		}
+		for i := range 2 * fleet.MaxPaused {
+			fail(place{"alice", "https://h.example", fmt.Sprint("/", i)}, pauseAfter)
+		}
+		if all, more := e.list(); len(all) != fleet.MaxPaused || !more {
+			t.Errorf("%d of many, more %t", len(all), more)
+		}
+	})
 }

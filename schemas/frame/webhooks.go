@@ -1,9 +1,9 @@
 package frame
 
 import (
-	"encoding/json"
 	"time"
 
+	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
@@ -48,14 +48,15 @@ type Audit struct {
 	Records []AuditEntry `json:"records"` // at most as many as were asked for
 	// NextCursor is the cursor of the next page; absent on the last one. A page may have fewer records than the limit.
 	NextCursor string `json:"nextCursor,omitempty"`
-	Off        bool   `json:"off,omitempty"` // no audit trail is written: there is no topic audit
+	// Unreadable counts the records of this page that are left out, because they are none of this release: somebody else
+	// has written them.
+	Unreadable int  `json:"unreadable,omitempty"`
+	Off        bool `json:"off,omitempty"` // no audit trail is written: there is no topic audit
 }
 
 // AuditEntry is a record of the topic audit.
 type AuditEntry struct {
 	ID        string    `json:"id"`        // its place in the topic
 	WrittenAt time.Time `json:"writtenAt"` // when it was written, by the broker's clock
-	// Record is the record, see the schema topic/audit; absent if Unreadable.
-	Record     json.RawMessage `json:"record,omitempty"`
-	Unreadable bool            `json:"unreadable,omitempty"` // it is none of this release: somebody else has written it
+	audit.Record
 }

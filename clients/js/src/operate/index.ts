@@ -15,3 +15,4 @@
 
 export * from "./dead.js";
 export * from "./types.js";
+export * from "./workers.js";

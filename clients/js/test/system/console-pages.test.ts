@@ -79,11 +79,11 @@ const fleet = () => ({
 });
 const trail = () => ({
   records: [
-    { id: "0-9", writtenAt: ago(10), unreadable: true },
     ...[{ v: 1, at: ago(20), deed: "payload", outcome: "ok", tenant: "acme", subject: hostile, jobId: ids["flaky"], jobType: "demo.flaky", owner: { tenant: "acme", subject: "alice" }, requestId: "r1" },
     { v: 1, at: ago(40), deed: "erase", outcome: "invalid_state", tenant: "acme", subject: "olga", jobId: ids["failed"], jobType: "demo.fail", owner: { tenant: "acme" }, requestId: "r2" },
-    { v: 1, at: ago(60), deed: "somethingNew", outcome: "ok", tenant: "acme", requestId: "r3" }].map((record, i) => ({ id: `0-${8 - i}`, writtenAt: record.at, record })),
+    { v: 1, at: ago(60), deed: "somethingNew", outcome: "ok", tenant: "acme", requestId: "r3" }].map((record, i) => ({ id: `0-${8 - i}`, writtenAt: record.at, ...record })),
   ],
+  unreadable: 1,
   nextCursor: "0-6",
 });
 const hooks = () => ({

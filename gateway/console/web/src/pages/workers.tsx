@@ -1,5 +1,6 @@
 // Lanes and workers: who takes jobs, what each holds and since when, and which handlers seem to be stuck.
 
+import type { HeldJob, Worker, WorkerLane as Lane, Workers } from "ackwire/operate";
 import { lacks } from "../permit.js";
 import { read, session, type Me } from "../api.js";
 import { A, Bar, Empty, Fails, Needs, Reading, Time } from "../components/basics.js";
@@ -9,49 +10,7 @@ import { useCell } from "../state.js";
 import { count, cut, visible } from "../text.js";
 import { now, span } from "../time.js";
 
-interface Held {
-  jobId: string;
-  tenant: string;
-  type: string;
-  lane: string;
-  attempt: number;
-  since: string;
-  lastSign: string;
-  progressAt?: string;
-  percent?: number;
-  stage?: string;
-}
-
-interface Worker {
-  worker: string;
-  announced?: boolean;
-  lanes: { lane: string; slots: number; yielded?: boolean }[];
-  running: number;
-  version?: string;
-  startedAt?: string;
-  seenAt: string;
-  draining?: boolean;
-  holds: Held[];
-  pausedEndpoints?: { tenant: string; endpoint: string; until: string; failures: number }[];
-}
-
-interface Lane {
-  lane: string;
-  workers: number;
-  slots: number;
-  running: number;
-  waiting: number;
-  oldestWait?: number;
-}
-
-export interface Workers {
-  workers: Worker[];
-  lanes: Lane[];
-  asOf: string;
-  truncated?: boolean;
-}
-
-type Hold = Held & { worker: string };
+type Hold = HeldJob & { worker: string };
 
 const stuckAfter = 120_000; // milliseconds without news of a handler
 const silentAfter = 90_000; // milliseconds without news of a worker
