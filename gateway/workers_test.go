@@ -112,7 +112,8 @@ func TestManyWorkers(t *testing.T) {
 		for i := range 3000 {
 			name := fmt.Sprintf("worker-%04d", i)
 			told.Workers = append(told.Workers, &trackerpb.Worker{Name: name, Running: int64(i % 7), AnnouncedAt: 1,
-				Announced: announced(t, fleet.Announcement{Worker: name, Lanes: []fleet.Lane{{Lane: fmt.Sprint("l", i), Slots: 1}}})})
+				Announced: announced(t, fleet.Announcement{Worker: name,
+					Lanes: []fleet.Lane{{Lane: fmt.Sprint("l", i), Slots: 1}}})})
 		}
 		w.tracker.fleet.workers = told
 		a := w.http("GET", "/v1/workers", w.named("r1", "acme", "carol", "operate"), nil)
@@ -178,10 +179,10 @@ func TestWebhooks(t *testing.T) {
 		w.tracker.past.payload = &trackerpb.PayloadResponse{
 			Payload: []byte(`{"url":"https://h.example/a?token=secret","body":{"secret":1}}`)}
 		for i := range 60 {
-			for _, tenant := range []string{"acme", "globex"} {
+			for tenant, mark := range map[string]string{"acme": "aaaa", "globex": "bbbb"} {
 				made := now.Add(-time.Duration(i) * time.Second)
 				w.tracker.put(tenant, made.UnixMilli(), "webhooks", "x", job.Document{
-					JobID: fmt.Sprintf("019c1db0-01c0-7a54-9d8e-%s%08d", map[string]string{"acme": "aaaa", "globex": "bbbb"}[tenant], i),
+					JobID: fmt.Sprintf("019c1db0-01c0-7a54-9d8e-%s%08d", mark, i),
 					Type:  "ackwire.webhook", State: job.Failed, CreatedAt: made, UpdatedAt: made,
 					Error: &job.Error{Code: "webhook_rejected", Message: fmt.Sprint("answered ", 500+i)}})
 			}
@@ -225,7 +226,8 @@ func TestWebhooks(t *testing.T) {
 			t.Errorf("of one tenant since a time: %+v", all)
 		}
 		w.tracker.past.payload = &trackerpb.PayloadResponse{Gone: true}
-		if all = get("?tenant=globex"); len(all.Endpoints) != 2 || all.Endpoints[1].Endpoint != "" || all.Endpoints[1].Failed != 60 {
+		all = get("?tenant=globex")
+		if len(all.Endpoints) != 2 || all.Endpoints[1].Endpoint != "" || all.Endpoints[1].Failed != 60 {
 			t.Errorf("with payloads that are gone: %+v", all)
 		}
 		for _, query := range []string{"?x=1", "?since=yesterday", "?tenant="} {
@@ -293,7 +295,8 @@ func TestAudit(t *testing.T) {
 			}
 		}
 		w.tracker.fleet.refuse = connect.CodePermissionDenied
-		if a := w.http("GET", "/v1/audit", operator, nil); a.code != "unavailable" || !strings.Contains(a.body, "permission") {
+		a := w.http("GET", "/v1/audit", operator, nil)
+		if a.code != "unavailable" || !strings.Contains(a.body, "permission") {
 			t.Errorf("without the permission in Kafka: %d %s", a.status, a.body)
 		}
 	})

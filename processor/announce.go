@@ -80,7 +80,8 @@ func (a *announcer) end(ctx context.Context, cl *kgo.Client) {
 	ctx, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
 	said := a.say()
-	said.Gone, said.Draining, said.Paused, said.PausedMore = true, true, nil, false
+	said.Gone, said.Draining = true, true
+	said.Paused, said.PausedMore = nil, false
 	if rec := a.record(&said); rec != nil {
 		a.note(kafka.ProduceSync(ctx, cl, rec))
 	}
@@ -154,8 +155,8 @@ func (a *announcer) record(said *fleet.Announcement) *kgo.Record {
 	return rec
 }
 
-// libraryVersion returns the version of the release that this process was built from: that of Ackwire's own programs, or
-// else of the module in the user's program; "dev" if neither is known.
+// libraryVersion returns the version of the release that this process was built from: that of Ackwire's own programs,
+// or else of the module in the user's program; "dev" if neither is known.
 var libraryVersion = sync.OnceValue(func() string {
 	v := version.Get().Version
 	build, ok := debug.ReadBuildInfo()

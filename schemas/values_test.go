@@ -404,7 +404,8 @@ var auditedAt = time.Date(2026, 2, 2, 9, 31, 0, 0, time.UTC)
 
 // workersAnswer is an answer about workers: one that has announced itself, and a stranger.
 var workersAnswer = func() frame.Workers {
-	started, progressed, percent, wait := acceptedAt.Add(-time.Hour), endedAt.Add(-time.Second), 40.0, 1.5
+	started, progressed := acceptedAt.Add(-time.Hour), endedAt.Add(-time.Second)
+	percent, wait := 40.0, 1.5
 	return frame.Workers{
 		Workers: []frame.Worker{
 			{Worker: "reports-1", Announced: true, Lanes: []frame.WorkerSlot{{Lane: "reports", Slots: 64},

@@ -67,7 +67,8 @@ func TestAuditIsListed(t *testing.T) {
 						t.Fatalf("limit %d: %v, want the one at %d", c.limit, r, seen)
 					}
 				}
-				if before = page.Next; before == 0 {
+				before = page.Next
+				if before == 0 {
 					break
 				}
 			}
@@ -75,7 +76,9 @@ func TestAuditIsListed(t *testing.T) {
 				t.Errorf("limit %d: %d records, want %d", c.limit, n-int(seen), c.want)
 			}
 		}
-		for _, r := range []*trackerpb.ListAuditRequest{{Limit: 0}, {Limit: 101}, {Limit: 1, Before: -1}, {Limit: 1, Since: -1}} {
+		for _, r := range []*trackerpb.ListAuditRequest{
+			{Limit: 0}, {Limit: 101}, {Limit: 1, Before: -1}, {Limit: 1, Since: -1},
+		} {
 			_, err := i.api.ListAudit(t.Context(), connect.NewRequest(r))
 			wantCode(t, "bounds", err, connect.CodeInvalidArgument)
 		}

@@ -119,7 +119,8 @@ func shownWorker(t *trackerpb.Worker) frame.Worker {
 		return w
 	}
 	started := a.StartedAt.UTC()
-	w.Announced, w.Version, w.StartedAt, w.Draining = true, a.Version, &started, a.Draining
+	w.Announced, w.Draining = true, a.Draining
+	w.Version, w.StartedAt = a.Version, &started
 	for _, l := range a.Lanes {
 		w.Lanes = append(w.Lanes, frame.WorkerSlot(l))
 	}

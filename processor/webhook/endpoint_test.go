@@ -139,7 +139,8 @@ func TestPausedEndpointsAreListed(t *testing.T) {
 		for _, p := range all {
 			got += fmt.Sprintf("%s %s %d %s\n", p.Tenant, p.Endpoint, p.Failures, time.Until(p.Until).Round(time.Second))
 		}
-		if want := "bob https://h.example/bad 7 30s\nalice https://away.example 5 30s\nalice https://h.example/bad 5 30s\n"; got != want || more {
+		want := "bob https://h.example/bad 7 30s\nalice https://away.example 5 30s\nalice https://h.example/bad 5 30s\n"
+		if got != want || more {
 			t.Errorf("paused, more %t:\n%swant\n%s", more, got, want)
 		}
 		time.Sleep(firstPause)

@@ -93,7 +93,6 @@ func Endpoint(origin, path string) string {
 	if err != nil || u.Host == "" {
 		return ""
 	}
-	u.User, u.RawQuery, u.Fragment, u.Path = nil, "", "", ""
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}

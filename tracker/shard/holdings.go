@@ -95,7 +95,8 @@ func (h *holdings) release(e *entry) {
 		h.order.Remove(was.by.at)
 		delete(h.holders, was.by.name)
 	}
-	if h.lanes[was.lane]--; h.lanes[was.lane] == 0 {
+	h.lanes[was.lane]--
+	if h.lanes[was.lane] == 0 {
 		delete(h.lanes, was.lane)
 	}
 }

@@ -127,10 +127,13 @@ func (t *Table) take(rec *kgo.Record, now time.Time) outcome {
 		grown -= len(was.value)
 	}
 	if was == nil && len(t.known) >= MaxWorkers || t.bytes+grown > MaxBytes {
-		if t.sweep(now); was == nil && len(t.known) >= MaxWorkers || t.bytes+grown > MaxBytes {
+		t.sweep(now)
+		if t.known[a.Worker] == nil {
+			grown = len(rec.Value) // it may have been swept itself
+		}
+		if t.known[a.Worker] == nil && len(t.known) >= MaxWorkers || t.bytes+grown > MaxBytes {
 			return crowded
 		}
-		was = t.known[a.Worker]
 	}
 	t.forget(a.Worker)
 	t.known[a.Worker] = &row{append([]byte(nil), rec.Value...), seen, rec.Offset}

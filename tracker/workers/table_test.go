@@ -16,7 +16,9 @@ import (
 
 var now = time.Date(2026, 2, 2, 9, 30, 0, 0, time.UTC)
 
-func newTestTable() *Table { return NewTable(NewMetrics(meter.New(prometheus.NewRegistry(), "tracker"))) }
+func newTestTable() *Table {
+	return NewTable(NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")))
+}
 
 func record(t *testing.T, offset int64, at time.Time, a fleet.Announcement) *kgo.Record {
 	t.Helper()
@@ -111,7 +113,7 @@ func TestTableIsBounded(t *testing.T) {
 			Endpoint: fleet.Endpoint("https://h.example", fmt.Sprint("/", i, strings.Repeat("x", 200)))})
 	}
 	refused := 0
-	for i := range MaxWorkers {
+	for i := 0; i < MaxWorkers && refused < 3; i++ {
 		large.Worker = fmt.Sprint("w", i)
 		if table.take(record(t, int64(i), now, large), now) == crowded {
 			refused++
