@@ -44,15 +44,20 @@ describe("a form of a schema", () => {
   test("has a field for each member, the required ones first", () => {
     const kinds = Object.fromEntries(shape.members.map((m: Any) => [m.name, m.shape.kind]));
     expect(shape.members.map((m: Any) => m.name)).toEqual(["kind", "to", "note", "on", "n", "tags", "any", "loop"]);
-    expect(kinds).toEqual({ kind: "choice", to: "object", note: "text", on: "text", n: "number", tags: "list", any: "json", loop: "object" });
+    expect(kinds).toEqual({ kind: "choice", to: "object", note: "text", on: "text", n: "number", tags: "list", any: "json", loop: "json" });
     expect(shape.members.find((m: Any) => m.name === "n").shape.hint).toBe("integer · 0 to 9");
     expect(write(blank(shape))).toBe('{"kind":"a","to":{"name":""}}');
   });
 
-  test("ends where a schema refers to itself", () => {
-    let depth = 0;
-    for (let at = shape; at.kind === "object"; at = at.members.find((m: Any) => m.name === "loop").shape) depth++;
-    expect(depth).toBeLessThan(10);
+  test("ends where a schema refers to itself, and has so many fields at most", () => {
+    const names = Array.from({ length: 50 }, (_, i) => "p" + i);
+    const all = (value: Any) => Object.fromEntries(names.map((name) => [name, value]));
+    const wide = (depth: number): Any => (depth ? { type: "object", properties: all(wide(depth - 1)) } : { type: "string" });
+    const count = (at: Any): number => 1 + (at.members ?? []).reduce((n: number, m: Any) => n + count(m.shape), 0);
+    const looped = { type: "object", properties: all({ $ref: "#/$defs/a" }), $defs: { a: { type: "object", properties: all({ $ref: "#/$defs/b" }) }, b: { type: "object", properties: all({ $ref: "#/$defs/a" }) } } };
+    expect(count(shapeOf(wide(3)))).toBeLessThan(302);
+    expect(count(shapeOf(looped))).toBeLessThan(302);
+    expect(shapeOf({ type: "object", properties: { next: { $ref: "#" }, n: { type: "number" } } }).members.map((m: Any) => m.shape.kind)).toEqual(["json", "number"]);
   });
 
   test.each([true, false, {}, { type: "object" }, { type: ["string", "null"] }, { $ref: "other.json#/x" }, { $ref: "#/__proto__" }, { $ref: "#/$defs/none" }, { allOf: [{}] }, null, 7])(

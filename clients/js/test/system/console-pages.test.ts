@@ -79,11 +79,11 @@ const fleet = () => ({
 });
 const trail = () => ({
   records: [
-    { id: "0-9", writtenAt: ago(10), unreadable: true },
     ...[{ v: 1, at: ago(20), deed: "payload", outcome: "ok", tenant: "acme", subject: hostile, jobId: ids["flaky"], jobType: "demo.flaky", owner: { tenant: "acme", subject: "alice" }, requestId: "r1" },
     { v: 1, at: ago(40), deed: "erase", outcome: "invalid_state", tenant: "acme", subject: "olga", jobId: ids["failed"], jobType: "demo.fail", owner: { tenant: "acme" }, requestId: "r2" },
-    { v: 1, at: ago(60), deed: "somethingNew", outcome: "ok", tenant: "acme", requestId: "r3" }].map((record, i) => ({ id: `0-${8 - i}`, writtenAt: record.at, record })),
+    { v: 1, at: ago(60), deed: "somethingNew", outcome: "ok", tenant: "acme", requestId: "r3" }].map((record, i) => ({ id: `0-${8 - i}`, writtenAt: record.at, ...record })),
   ],
+  unreadable: 1,
   nextCursor: "0-6",
 });
 const hooks = () => ({
@@ -118,16 +118,16 @@ const pages = (): [name: string, path: string, shows: string][] => [
   ["no page", "nothing", "There is no such page"],
 ];
 
-test.each(["light", "dark"] as const)("each page opens and axe finds nothing, %s", async (colorScheme) => {
-  for (const size of [{ width: 1280, height: 800 }, { width: 360, height: 740 }]) {
-    for (const [name, path, shows] of pages()) {
-      const { page, context, complaints } = await open(path, { colorScheme, viewport: size, bypassCSP: true }, withAll);
-      await page.waitForFunction((text) => new RegExp(text).test(document.body.innerText), shows);
-      await accessible(page, `${name}, ${size.width}`);
-      expect(await page.evaluate(() => [(window as any).ran, document.querySelectorAll("main img").length]), name).toEqual([undefined, 0]);
-      expect(complaints, name).toEqual([]);
-      await context.close();
-    }
+const looks = (["light", "dark"] as const).flatMap((colorScheme) => [{ width: 1280, height: 800 }, { width: 360, height: 740 }].map((viewport) => ({ colorScheme, viewport })));
+
+test.each(looks)("each page opens and axe finds nothing, $colorScheme, $viewport.width", async (look) => {
+  for (const [name, path, shows] of pages()) {
+    const { page, context, complaints } = await open(path, { ...look, bypassCSP: true }, withAll);
+    await page.waitForFunction((text) => new RegExp(text).test(document.body.innerText), shows);
+    await accessible(page, name);
+    expect(await page.evaluate(() => [(window as any).ran, document.querySelectorAll("main img").length]), name).toEqual([undefined, 0]);
+    expect(complaints, name).toEqual([]);
+    await context.close();
   }
 });
 

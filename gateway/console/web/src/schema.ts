@@ -21,17 +21,21 @@ type Schema = Record<string, unknown>;
 
 const deepest = 5; // levels of objects and lists that become fields
 const most = 60; // fields of an object
+const mostInAll = 300; // fields of a form
 
 const isObject = (v: unknown): v is Schema => typeof v === "object" && v !== null && !Array.isArray(v);
 
 /** Keywords that say what a form cannot ask for. */
 const beyond = ["oneOf", "anyOf", "allOf", "not", "if", "patternProperties", "prefixItems", "dependentSchemas", "$dynamicRef"];
 
-/** The schema itself, or the one in the same document that it refers to. */
-function resolved(schema: unknown, root: unknown): Schema | undefined {
+/** The schema itself, or the one in the same document that it refers to; not one that is within itself. */
+function resolved(schema: unknown, root: unknown, within: Set<string>): Schema | undefined {
   let at: unknown = schema;
   for (let i = 0; i < 8 && isObject(at) && typeof at["$ref"] === "string"; i++) {
-    const [before, pointer] = at["$ref"].split("#", 2);
+    const ref = at["$ref"];
+    if (within.has(ref)) return undefined;
+    within.add(ref);
+    const [before, pointer] = ref.split("#", 2);
     if (before || (pointer && pointer[0] !== "/")) return undefined;
     let target: unknown = root;
     for (const step of (pointer ?? "").split("/").slice(1)) {
@@ -55,12 +59,18 @@ function literal(value: unknown): Node {
 }
 
 /** Makes the fields of a schema. */
-export function shapeOf(schema: unknown, root: unknown = schema, depth = 0): Shape {
-  const s = resolved(schema, root);
+export function shapeOf(schema: unknown): Shape {
+  return make(schema, schema, 0, new Set(["#"]), { left: mostInAll });
+}
+
+function make(schema: unknown, root: unknown, depth: number, above: ReadonlySet<string>, fields: { left: number }): Shape {
+  const within = new Set(above);
+  const s = resolved(schema, root, within);
   const text = (v: unknown) => (typeof v === "string" ? v : "");
   const hints = { title: text(s?.["title"]), hint: text(s?.["description"]) };
   const json: Shape = { kind: "json", ...hints };
   if (!s || beyond.some((word) => word in s) || depth > deepest) return json;
+  const inner = (sub: unknown) => make(sub, root, depth + 1, within, fields);
   const more = (...parts: unknown[]) => [hints.hint, ...parts].filter(Boolean).join(" · ");
   if ("const" in s) return { kind: "choice", values: [literal(s["const"])], ...hints };
   if (Array.isArray(s["enum"]) && s["enum"].length <= 200) return { kind: "choice", values: s["enum"].map(literal), ...hints };
@@ -77,12 +87,13 @@ export function shapeOf(schema: unknown, root: unknown = schema, depth = 0): Sha
     case "boolean":
       return { kind: "choice", values: [literal(true), literal(false)], ...hints };
     case "array":
-      return isObject(s["items"]) ? { kind: "list", item: shapeOf(s["items"], root, depth + 1), title: hints.title, hint: more(bound(s, "minItems", "maxItems", " items")) } : json;
+      return isObject(s["items"]) ? { kind: "list", item: inner(s["items"]), title: hints.title, hint: more(bound(s, "minItems", "maxItems", " items")) } : json;
     case "object": {
       const all = isObject(s["properties"]) ? Object.entries(s["properties"]) : [];
-      if (!all.length || all.length > most) return json;
+      if (!all.length || all.length > Math.min(most, fields.left)) return json;
+      fields.left -= all.length;
       const required: unknown[] = Array.isArray(s["required"]) ? s["required"] : [];
-      const members = all.map(([name, sub]) => ({ name, required: required.includes(name), shape: shapeOf(sub, root, depth + 1) }));
+      const members = all.map(([name, sub]) => ({ name, required: required.includes(name), shape: inner(sub) }));
       return { kind: "object", members: [...members.filter((m) => m.required), ...members.filter((m) => !m.required)], ...hints };
     }
   }

@@ -35,11 +35,13 @@ interface Props<T> {
   choice?: Choice;
   /** The page of a row, where it has one. */
   to?(row: T): string;
+  /** Whether the keyboard is for another table of the page. */
+  still?: boolean;
   /** Where Escape leads, when nothing is chosen. */
   up: string;
 }
 
-export function Table<T>({ rows, id, columns, label, style = "", what, choice, to, up }: Props<T>) {
+export function Table<T>({ rows, id, columns, label, style = "", what, choice, to, still, up }: Props<T>) {
   const table = useRef<HTMLTableElement>(null);
   const [at, move] = useState(-1);
   const step = (by: number) => {
@@ -54,7 +56,7 @@ export function Table<T>({ rows, id, columns, label, style = "", what, choice, t
     if (!next.delete(name)) next.add(name);
     choice!.set(next);
   };
-  useKeys({
+  useKeys(still ? {} : {
     j: () => step(1), k: () => step(-1), x: () => choice && rows[at] && toggle(id(rows[at])),
     Enter: () => to && rows[at] && go(to(rows[at])), Escape: () => (choice?.ids.size ? choice.set(new Set()) : back(up)),
   });

@@ -1,6 +1,6 @@
 // The audit trail: who did what to whose job, with which outcome.
 
-import type { ComponentChildren } from "preact";
+import type { AuditPage as Entries, AuditRecord } from "ackwire/operate";
 import { useMemo } from "preact/hooks";
 import { read, session, type Me } from "../api.js";
 import { A, Empty, Fails, Needs, Reading, Time } from "../components/basics.js";
@@ -13,35 +13,8 @@ import { useCell } from "../state.js";
 import { useStill } from "../still.js";
 import { count, cut, visible } from "../text.js";
 
-interface Entry {
-  at: string;
-  deed: string;
-  outcome: string;
-  tenant: string;
-  subject?: string;
-  tokenId?: string;
-  byGrant?: boolean;
-  jobId?: string;
-  jobType?: string;
-  owner?: { tenant: string; subject?: string };
-  grant?: { id: string; expiresAt?: string };
-  deadLetter?: string;
-  bulk?: { action: string; tenant: string; jobs: number };
-  requestId?: string;
-}
-
-/** A record by its place in the topic. It is absent if it is none of this release. */
-interface Place {
-  id: string;
-  writtenAt: string;
-  record?: Entry;
-}
-
-interface Entries {
-  records: Place[];
-  nextCursor?: string;
-  off?: boolean;
-}
+/** A record; of a bulk action with what that was to do. */
+type Entry = AuditRecord & { bulk?: { action: string; tenant: string; jobs: number } };
 
 const deeds: Record<string, string> = {
   grantMade: "made a grant", cancel: "cancelled", retry: "retried", erase: "erased", payload: "read the payload of", deadRead: "read a dead letter",
@@ -50,19 +23,15 @@ const deeds: Record<string, string> = {
 
 const text = (value: string) => visible(cut(value, 200));
 
-/** A column of what records tell. */
-const column = (title: string, cell: (e: Entry) => ComponentChildren, style = ""): Column<Place> =>
-  ({ title, style, cell: ({ record }) => (record ? cell(record) : <span class="none">{title === "Did" ? "cannot be read" : "–"}</span>) });
-
-const columns: Column<Place>[] = [
-  { title: "When", style: "when", cell: (p) => <Time at={p.record?.at ?? p.writtenAt} /> },
-  column("Who", (e) => <><b>{text(e.subject ?? "without a token")}</b> <span class="dim">· {text(e.tenant)}{e.byGrant && ", by a grant"}</span></>, "wrap"),
-  column("Did", (e) => <>{text(deeds[e.deed] ?? e.deed)}{e.bulk && <span class="dim">: {text(e.bulk.action)}, {count(e.bulk.jobs)} jobs of {text(e.bulk.tenant)}</span>}</>),
-  column("To what", (e) => (e.jobId ? <A to={"jobs/" + encodeURIComponent(e.jobId)}>{text(e.jobType ?? e.jobId)}</A>
-    : e.deadLetter ? <A to={"dead/" + encodeURIComponent(e.deadLetter)}>{text(e.deadLetter)}</A> : <span class="none">{text(e.grant?.id ?? "–")}</span>)),
-  column("Whose", (e) => (e.owner ? <>{text(e.owner.subject ?? "without a token")} <span class="dim">· {text(e.owner.tenant)}</span></> : <span class="none">–</span>), "wide"),
-  column("Outcome", (e) => (e.outcome === "ok" ? <span class="condition well">done</span> : <span class="condition bad">{text(e.outcome)}</span>)),
-  column("Request", (e) => <code>{text(e.requestId ?? "–")}</code>, "wider dim"),
+const columns: Column<Entry>[] = [
+  { title: "When", style: "when", cell: (e) => <Time at={e.at} /> },
+  { title: "Who", style: "wrap", cell: (e) => <><b>{text(e.subject ?? "without a token")}</b> <span class="dim">· {text(e.tenant)}{e.byGrant && ", by a grant"}</span></> },
+  { title: "Did", cell: (e) => <>{text(deeds[e.deed] ?? e.deed)}{e.bulk && <span class="dim">: {text(e.bulk.action)}, {count(e.bulk.jobs)} jobs of {text(e.bulk.tenant)}</span>}</> },
+  { title: "To what", cell: (e) => (e.jobId ? <A to={"jobs/" + encodeURIComponent(e.jobId)}>{text(e.jobType ?? e.jobId)}</A>
+    : e.deadLetter ? <A to={"dead/" + encodeURIComponent(e.deadLetter)}>{text(e.deadLetter)}</A> : <span class="none">{text(e.grant?.id ?? "–")}</span>) },
+  { title: "Whose", style: "wide", cell: (e) => (e.owner ? <>{text(e.owner.subject ?? "without a token")} <span class="dim">· {text(e.owner.tenant)}</span></> : <span class="none">–</span>) },
+  { title: "Outcome", cell: (e) => (e.outcome === "ok" ? <span class="condition well">done</span> : <span class="condition bad">{text(e.outcome)}</span>) },
+  { title: "Request", style: "wider dim", cell: (e) => <code>{text(e.requestId ?? "–")}</code> },
 ];
 
 export function AuditPage({ query }: { query: URLSearchParams }) {
@@ -78,7 +47,7 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
   }, [since, cursor]);
   const key = String(asked);
   const { data, error } = usePoll<Entries | undefined>("audit" + key, cursor ? undefined : 5000, async (signal) => (may ? undefined : read("/v1/audit?" + key, signal)));
-  const [rows, news, show] = useStill(key, data?.records, (p) => p.id);
+  const [rows, news, show] = useStill(key, data?.records, (e) => e.id);
   if (may) return <Needs title="Audit" why={may} />;
   const at = asked.get("since");
   return (
@@ -91,9 +60,10 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
         <button class={news ? "news" : "news hidden"} onClick={show} tabIndex={news ? 0 : -1} aria-hidden={!news}>↑ {news} new</button>
       </div>
       <Fails error={data ? undefined : error} />
-      {rows.length > 0 && <Table rows={rows} id={(p) => p.id} columns={columns} label="Audit" style="cards" up="" />}
+      {rows.length > 0 && <Table rows={rows} id={(e) => e.id} columns={columns} label="Audit" style="cards" up="" />}
       {data?.off && <Empty title="There is no audit trail">The topic <code>audit</code> does not exist: nothing is recorded.</Empty>}
       {data && !data.off && !rows.length && <Empty title="Nothing is recorded">Grants, orders to the jobs of others, erasures and reads of payloads appear here, for 90 days.</Empty>}
+      {!!data?.unreadable && <p class="dim">{data.unreadable === 1 ? "1 record" : `${count(data.unreadable)} records`} of this page cannot be read.</p>}
       <Reading on={!data && !error} />
       <div class="pager">
         {cursor && <button onClick={() => go("audit" + (since && "?since=" + since))}>Newest</button>}

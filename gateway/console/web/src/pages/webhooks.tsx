@@ -1,5 +1,6 @@
 // Webhooks: endpoints that are held back because they failed, and what could not be delivered, to be sent again.
 
+import type { WebhookEndpoint as Endpoint, Webhooks } from "ackwire/operate";
 import { useMemo } from "preact/hooks";
 import { read, session, type Me } from "../api.js";
 import { A, Button, Empty, Fails, Needs, Reading, Time } from "../components/basics.js";
@@ -14,24 +15,6 @@ import { forbids, lacks } from "../permit.js";
 import { go } from "../router.js";
 import { useCell } from "../state.js";
 import { count, cut, visible } from "../text.js";
-
-interface Endpoint {
-  tenant: string;
-  endpoint: string;
-  pausedUntil?: string;
-  pausedBy?: string[];
-  failures?: number;
-  failed: number;
-  jobs?: string[];
-  lastAt?: string;
-  lastError?: { code: string; message?: string };
-}
-
-interface Webhooks {
-  endpoints: Endpoint[];
-  asOf: string;
-  truncated: boolean;
-}
 
 const text = (value: string) => visible(cut(value, 300));
 const none = <span class="none">–</span>;

@@ -1,5 +1,6 @@
 // Lanes and workers: who takes jobs, what each holds and since when, and which handlers seem to be stuck.
 
+import type { HeldJob, Worker, WorkerLane as Lane, Workers } from "ackwire/operate";
 import { lacks } from "../permit.js";
 import { read, session, type Me } from "../api.js";
 import { A, Bar, Empty, Fails, Needs, Reading, Time } from "../components/basics.js";
@@ -9,49 +10,7 @@ import { useCell } from "../state.js";
 import { count, cut, visible } from "../text.js";
 import { now, span } from "../time.js";
 
-interface Held {
-  jobId: string;
-  tenant: string;
-  type: string;
-  lane: string;
-  attempt: number;
-  since: string;
-  lastSign: string;
-  progressAt?: string;
-  percent?: number;
-  stage?: string;
-}
-
-interface Worker {
-  worker: string;
-  announced?: boolean;
-  lanes: { lane: string; slots: number; yielded?: boolean }[];
-  running: number;
-  version?: string;
-  startedAt?: string;
-  seenAt: string;
-  draining?: boolean;
-  holds: Held[];
-  pausedEndpoints?: { tenant: string; endpoint: string; until: string; failures: number }[];
-}
-
-interface Lane {
-  lane: string;
-  workers: number;
-  slots: number;
-  running: number;
-  waiting: number;
-  oldestWait?: number;
-}
-
-export interface Workers {
-  workers: Worker[];
-  lanes: Lane[];
-  asOf: string;
-  truncated?: boolean;
-}
-
-type Hold = Held & { worker: string };
+type Hold = HeldJob & { worker: string };
 
 const stuckAfter = 120_000; // milliseconds without news of a handler
 const silentAfter = 90_000; // milliseconds without news of a worker
@@ -130,8 +89,8 @@ export function WorkersPage() {
       <Fails error={data ? undefined : error} />
       <Reading on={!data && !error} />
       {data && <>
-        <section><h2>Lanes</h2>{data.lanes.length ? <Table rows={data.lanes} id={(l) => l.lane} columns={lanes} label="Lanes" up="" /> : <p class="dim">There are none yet.</p>}</section>
-        <section><h2>Workers</h2>{data.workers.length ? <Table rows={data.workers} id={(w) => w.worker} columns={workers} label="Workers" up="" /> : <Empty title="No workers">No worker has been heard of within the last two minutes. Jobs wait until one comes.</Empty>}</section>
+        <section><h2>Lanes</h2>{data.lanes.length ? <Table rows={data.lanes} id={(l) => l.lane} columns={lanes} label="Lanes" still up="" /> : <p class="dim">There are none yet.</p>}</section>
+        <section><h2>Workers</h2>{data.workers.length ? <Table rows={data.workers} id={(w) => w.worker} columns={workers} label="Workers" still up="" /> : <Empty title="No workers">No worker has been heard of within the last two minutes. Jobs wait until one comes.</Empty>}</section>
         <section><h2>Jobs that are held for longest{bad > 0 && <span class="error"> · {bad} may be stuck</span>}</h2>
           {top.length > 1 && <p class="dim">Most by tenant: {top.map(([tenant, n]) => `${text(tenant)} ${n}`).join(", ")}</p>}
           {held.length ? <Table rows={held.slice(0, 200)} id={(h) => h.jobId} columns={holds} label="Jobs that are held" to={(h) => "jobs/" + encodeURIComponent(h.jobId)} up="" /> : <p class="dim">No job runs.</p>}
