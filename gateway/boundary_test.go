@@ -18,8 +18,8 @@ func TestImports(t *testing.T) {
 	rule := imports.Rule{
 		Allow: []string{"blobs/...", "mskiam", "schemas/...", "internal/..."},
 		Except: map[string]string{
-			"processor": "bulkjob takes the jobs of bulk actions as a worker does: it is the one worker that needs what only a " +
-				"gateway has, its lists and its orders with their audit",
+			"processor": "bulkjob takes the jobs of bulk actions as a worker does: it is the one worker that needs what only " +
+				"a gateway has, its lists and its orders with their audit",
 		},
 	}
 	problems, err := rule.Check(".")
@@ -44,7 +44,8 @@ func TestRooms(t *testing.T) {
 		"bulkjob": {"auth", "problem", "requestid", "upstream"},
 		"intake":  {"auth", "bulk", "bulkjob", "limits", "problem", "queue", "requestid", "upstream"},
 		"api": {
-			"auth", "budget", "bulk", "bulkjob", "conns", "hub", "limits", "origin", "problem", "queue", "requestid", "session", "sse",
+			"auth", "budget", "bulk", "bulkjob", "conns", "hub", "limits", "origin", "problem", "queue", "requestid", "session",
+			"sse",
 			"streams", "subjects", "upstream", "wire",
 		},
 		"console": {"auth"},

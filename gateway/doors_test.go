@@ -35,6 +35,8 @@ type door struct {
 	query string
 }
 
+const bulkPreview = `{"action":"erase","filter":{},"preview":true}`
+
 // doors is the table of all requests by which a client can learn something of a job, or change one: a route's method,
 // or the type of a frame. docs/security.md has it in words.
 var doors = map[string]door{
@@ -66,7 +68,7 @@ var doors = map[string]door{
 	"POST /v1/events":                   {auth.Read, readJob, `{"jobs":[{"jobId":"ID"}]}`, ""},
 	"POST /v1/jobs/{id}/cancel":         {auth.Cancel, cancelJob, "", ""},
 	"POST /v1/jobs/{id}/retry":          {auth.Submit, retryJob, "", ""},
-	"POST /v1/bulk":                     {auth.Read | auth.Erase, noJob, `{"action":"erase","filter":{},"preview":true}`, ""},
+	"POST /v1/bulk":                     {auth.Read | auth.Erase, noJob, bulkPreview, ""},
 	"GET /v1/stats":                     {auth.Read, allJobs, "", ""},
 	"HEAD /v1/stats":                    {auth.Read, noJob, "", ""},
 	"GET /v1/job-types":                 {auth.Read, noJob, "", ""},

@@ -27,10 +27,10 @@ type BulkCmd struct {
 
 // Help returns the text that kong prints below the flags.
 func (c *BulkCmd) Help() string {
-	return "It first counts the jobs, and asks. Then the server does it, as a job of its own: Ctrl-C leaves it running, and " +
-		"'ackwire cancel' stops it. Without --state a retry takes failed and cancelled jobs. Each job is ordered once; those " +
-		"that have changed meanwhile are skipped, and named. Exit codes: 0 all jobs were done, or there are none; 1 some were " +
-		"skipped, or the bulk action did not complete; 2 refused, not reachable or wrong usage; 130 interrupted."
+	return "It first counts the jobs, and asks. Then the server does it, as a job of its own: Ctrl-C leaves it running, " +
+		"and 'ackwire cancel' stops it. Without --state a retry takes failed and cancelled jobs. Each job is ordered once; " +
+		"those that have changed meanwhile are skipped, and named. Exit codes: 0 all jobs were done, or there are none; 1 " +
+		"some were skipped, or the bulk action did not complete; 2 refused, not reachable or wrong usage; 130 interrupted."
 }
 
 // Run implements the command.

@@ -18,7 +18,8 @@ import (
 	"github.com/ackwire/ackwire/schemas/job"
 )
 
-const reportTypes = "defaults: {lane: default, lease: 30s, retention: 24h, attempts: 1}\ntypes:\n  report: {}\n  other: {}\n"
+const reportTypes = "defaults: {lane: default, lease: 30s, retention: 24h, attempts: 1}\n" +
+	"types:\n  report: {}\n  other: {}\n"
 
 // reports is a handler that fails, and counts how often each job was run.
 type reports struct {
@@ -131,8 +132,8 @@ var failedReports = ackwire.BulkOrder{Action: ackwire.BulkRetry,
 	Filter: ackwire.ListOptions{States: []job.State{job.Failed}, Types: []string{"report"}}}
 
 // TestABulkActionThatIsKilledTouchesNoJobTwice: the gateway that runs it is killed again and again, and the trackers
-// crash. All jobs that match run once more, though they fail again; jobs that others have retried or erased meanwhile are
-// skipped and named.
+// crash. All jobs that match run once more, though they fail again; jobs that others have retried or erased meanwhile
+// are skipped and named.
 func TestABulkActionThatIsKilledTouchesNoJobTwice(t *testing.T) {
 	Run(t, func(w *World) {
 		const all = 700
@@ -200,8 +201,8 @@ func TestABulkActionThatIsKilledTouchesNoJobTwice(t *testing.T) {
 	})
 }
 
-// TestABulkActionIsStopped: its cancel leaves the other jobs as they are. A graceful stop of its gateway does not end it.
-// A job that has begun to run is not cancelled when those that wait were meant.
+// TestABulkActionIsStopped: its cancel leaves the other jobs as they are. A graceful stop of its gateway does not end
+// it. A job that has begun to run is not cancelled when those that wait were meant.
 func TestABulkActionIsStopped(t *testing.T) {
 	Run(t, func(w *World) {
 		const all = 600

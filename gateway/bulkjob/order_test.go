@@ -16,7 +16,9 @@ func TestAnOrderIsReadAsItWasWritten(t *testing.T) {
 	o := Order{
 		V: orderVersion, Action: frame.BulkRetry, States: []job.State{job.Failed}, Tenant: "acme", RequestID: "r",
 		Filter: frame.BulkFilter{"state": {"failed"}},
-		By:     byOf(auth.Identity{Tenant: "acme", Subject: "carol", Permissions: auth.Client | auth.CancelTenant, TokenID: "t"}),
+		By: byOf(auth.Identity{
+			Tenant: "acme", Subject: "carol", Permissions: auth.Client | auth.CancelTenant, TokenID: "t",
+		}),
 	}
 	for i := range maxWithoutBlobs {
 		if err := o.Plan.add(uuid.NewString(), int64(i%3*100)); err != nil {
@@ -38,8 +40,8 @@ func TestAnOrderIsReadAsItWasWritten(t *testing.T) {
 	if err != nil || id.Permissions != auth.Client|auth.CancelTenant || id.Subject != "carol" {
 		t.Errorf("%v, %+v", err, id)
 	}
-	for _, wrong := range []string{`{}`, `{"v":2}`, `{"v":1,"plan":"AA=="}`, `{"v":1,"plan":"` + strings.Repeat("/", 24) + `"}`,
-		`{"v":1,"plan":7}`, `[]`} {
+	for _, wrong := range []string{`{}`, `{"v":2}`, `{"v":1,"plan":"AA=="}`, `{"v":1,"plan":"` + strings.Repeat("/", 24) +
+		`"}`, `{"v":1,"plan":7}`, `[]`} {
 		if got, err := decodeOrder([]byte(wrong)); err == nil {
 			t.Errorf("%s gives %+v", wrong, got)
 		}

@@ -44,8 +44,8 @@ const (
 	packedBits = 'b' // the number of outcomes as a uvarint, then two bits for each
 )
 
-// pack returns the ledger in as few bytes as it can: usually a run of done jobs, never more than a quarter of a byte for
-// each job.
+// pack returns the ledger in as few bytes as it can: usually a run of done jobs, never more than a quarter of a byte
+// for each job.
 func (l *ledger) pack() []byte {
 	most := 1 + binary.MaxVarintLen64 + (len(l.of)+3)/4
 	runs := []byte{packedRuns}
@@ -55,7 +55,8 @@ func (l *ledger) pack() []byte {
 			k++
 		}
 		runs = binary.AppendUvarint(runs, uint64(k-i)<<2|uint64(l.of[i]))
-		if i = k; len(runs) > most {
+		i = k
+		if len(runs) > most {
 			return l.packBits()
 		}
 	}

@@ -15,9 +15,9 @@ const (
 	adaptAfter = 32                    // orders after which the pace may change
 )
 
-// pace decides how many orders a second a bulk action gives. An order takes as long as its record takes to be durable and
-// to be folded, which is what live submits and events wait for, too. So when orders take twice as long as the quickest
-// took, or are refused because something is overloaded, the pace is halved; while they do not it rises again.
+// pace decides how many orders a second a bulk action gives. An order takes as long as its record takes to be durable
+// and to be folded, which is what live submits and events wait for, too. So when orders take twice as long as the
+// quickest took, or are refused because something is overloaded, the pace is halved; while they do not it rises again.
 type pace struct {
 	most    float64
 	limiter *rate.Limiter

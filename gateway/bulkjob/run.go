@@ -243,8 +243,8 @@ func (r *run) touchAll(ctx context.Context, from, to int) []Outcome {
 	return all
 }
 
-// touch orders one job of the plan, again and again until its outcome is known or ctx ends. An order that has begun goes
-// on when ctx ends.
+// touch orders one job of the plan, again and again until its outcome is known or ctx ends. An order that has begun
+// goes on when ctx ends.
 func (r *run) touch(ctx context.Context, i int) (o Outcome, known bool) {
 	id, round := r.order.Plan.Job(i)
 	t := Touch{Action: r.order.Action, JobID: id, Round: round, States: r.order.States, Bulk: r.job.ID,
@@ -281,8 +281,8 @@ func (r *run) name(from int) error {
 	return nil
 }
 
-// report returns the report of the ledger. A ledger that is too large for it is stored as a blob. A run has two keys for
-// these, so that the blob of the report that counts is not overwritten.
+// report returns the report of the ledger. A ledger that is too large for it is stored as a blob. A run has two keys
+// for these, so that the blob of the report that counts is not overwritten.
 func (r *run) report(ctx context.Context) (report, error) {
 	rep, packed := r.ledger.report(), r.ledger.pack()
 	rep.Run = r.job.Run

@@ -205,8 +205,8 @@ func (in *Orders) touchedBefore(
 	}
 }
 
-// touchNone is Touch for a job that is not there. A bulk erasure that may have erased it before says so in the audit once
-// more, since its first record may not have been written.
+// touchNone is Touch for a job that is not there. A bulk erasure that may have erased it before says so in the audit
+// once more, since its first record may not have been written.
 func (in *Orders) touchNone(ctx context.Context, id auth.Identity, t bulkjob.Touch) (bulkjob.Outcome, error) {
 	if t.Action != frame.BulkErase || !t.Doubt {
 		return bulkjob.Gone, nil

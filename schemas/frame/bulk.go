@@ -26,8 +26,8 @@ var BulkActions = []BulkAction{BulkRetry, BulkCancel, BulkErase}
 // Takes reports whether the action is possible for a job in a state.
 func (a BulkAction) Takes(s job.State) bool { return s.Terminal() == (a != BulkCancel) }
 
-// States returns the states of the jobs that a bulk action takes if its filter names none: those that have not ended for
-// cancel, those that have for erase, and failed and cancelled for retry, which runs completed jobs again only if it is
+// States returns the states of the jobs that a bulk action takes if its filter names none: those that have not ended
+// for cancel, those that have for erase, and failed and cancelled for retry, which runs completed jobs again only if it is
 // told so.
 func (a BulkAction) States() []job.State {
 	if a == BulkRetry {

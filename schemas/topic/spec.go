@@ -37,8 +37,8 @@ func (n Names) AuditSpec() Spec { return KindAudit.spec(n.Audit(), 1) }
 // StreamsSpec describes the topic streams, which has as many partitions as status.
 func (n Names) StreamsSpec(partitions int32) Spec { return KindStreams.spec(n.Streams(), partitions) }
 
-// Specs describes all topics of a system with the given lanes. Ackwire's own lanes, of webhooks and of bulk actions, are
-// among them in any case.
+// Specs describes all topics of a system with the given lanes. Ackwire's own lanes, of webhooks and of bulk actions,
+// are among them in any case.
 func (n Names) Specs(lanes []string, partitions int32) []Spec {
 	specs := []Spec{n.StatusSpec(partitions), n.ViewSpec(partitions), n.DeferredSpec(partitions),
 		n.ControlSpec(partitions), n.DeadSpec(), n.AuditSpec(), n.StreamsSpec(partitions)}
