@@ -49,7 +49,7 @@ func (a *api) List(
 	if err != nil {
 		return nil, apiError(err)
 	}
-	response := &trackerpb.ListResponse{AsOf: asOf(overlays)}
+	response := &trackerpb.ListResponse{AsOf: asOf(overlays), Tagged: true}
 	for _, j := range page.Jobs {
 		response.Jobs = append(response.Jobs, &trackerpb.ListedJob{
 			Job: &trackerpb.Job{JobId: j.ID, Version: j.Version, Document: j.Doc, Terminal: j.Ended}, Created: j.Created})
@@ -83,11 +83,32 @@ func listQuery(m *trackerpb.ListRequest) (store.Query, error) {
 		}
 		q.States = append(q.States, job.State(s))
 	}
+	tags, err := tagsOf(m.Tags)
+	if err != nil {
+		return q, err
+	}
+	q.Tags = tags
 	limitTo(&q, m.Scope)
 	if m.After != nil {
 		q.After = &store.Place{Created: m.After.Created, ID: m.After.JobId}
 	}
 	return q, nil
+}
+
+// tagsOf checks the tags of a request, and returns each once.
+func tagsOf(asked []*trackerpb.Tag) (tags []store.Tag, err error) {
+	if len(asked) > job.MaxTagFilters {
+		return nil, fmt.Errorf("tags must not have more than %d values", job.MaxTagFilters)
+	}
+	for _, t := range asked {
+		if err := job.ValidateTag(t.GetKey(), t.GetValue()); err != nil {
+			return nil, fmt.Errorf("tags: %w", err)
+		}
+		if tag := (store.Tag{Key: t.Key, Value: t.Value}); !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
+	return tags, nil
 }
 
 // limitTo restricts a query to the jobs of a scope.
@@ -119,6 +140,10 @@ func (a *api) Stats(
 	ctx context.Context, req *connect.Request[trackerpb.StatsRequest],
 ) (*connect.Response[trackerpb.StatsResponse], error) {
 	m := req.Msg
+	tags, err := tagsOf(m.Tags)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
 	st, overlays, err := a.overlays(ctx, m.Tenant, m.Partitions, m.Fresh)
 	if err != nil {
 		return nil, apiError(err)
@@ -128,7 +153,7 @@ func (a *api) Stats(
 	if err := a.lists.enter(ctx, m.Tenant); err != nil {
 		return nil, apiError(err)
 	}
-	q := store.Query{Tenant: m.Tenant}
+	q := store.Query{Tenant: m.Tenant, Tags: tags}
 	limitTo(&q, m.Scope)
 	var counts map[store.Tuple]int64
 	err = a.read(st, func() (err error) {
@@ -139,7 +164,7 @@ func (a *api) Stats(
 	if err != nil {
 		return nil, apiError(err)
 	}
-	response := &trackerpb.StatsResponse{AsOf: asOf(overlays)}
+	response := &trackerpb.StatsResponse{AsOf: asOf(overlays), Tagged: true}
 	for _, o := range overlays {
 		response.Closed = response.Closed || o.Closed
 	}

@@ -23,14 +23,15 @@ const queryHelp = "Exit codes: 0 answered; 2 refused, not reachable or wrong usa
 // ListCmd prints jobs, newest first.
 type ListCmd struct {
 	Flags   `embed:""`
-	State   []string      `help:"Only jobs in these states, such as pending,retrying." placeholder:"STATE"`
-	Type    []string      `help:"Only jobs of these types." placeholder:"TYPE"`
-	Lane    []string      `help:"Only jobs of these lanes." placeholder:"LANE"`
-	Subject []string      `help:"Only jobs of this subject. May be repeated." placeholder:"SUBJECT" xor:"whose" sep:"none"`
-	Mine    bool          `help:"Only jobs of the token's subject." xor:"whose"`
-	Since   time.Duration `help:"Only jobs created within this time before now, e.g. 1h." placeholder:"DURATION"`
-	Limit   *int          `help:"Print at most this many jobs; by default 50." placeholder:"N" xor:"much"`
-	All     bool          `help:"Print all jobs." xor:"much"`
+	State   []string          `help:"Only jobs in these states, such as pending,retrying." placeholder:"STATE"`
+	Type    []string          `help:"Only jobs of these types." placeholder:"TYPE"`
+	Lane    []string          `help:"Only jobs of these lanes." placeholder:"LANE"`
+	Subject []string          `help:"Only jobs of this subject. May be repeated." placeholder:"SUBJECT" xor:"whose" sep:"none"`
+	Mine    bool              `help:"Only jobs of the token's subject." xor:"whose"`
+	Tag     map[string]string `help:"Only jobs with this tag. May be repeated, up to 4 times: they must have all of them." placeholder:"KEY=VALUE" mapsep:"none"`
+	Since   time.Duration     `help:"Only jobs created within this time before now, e.g. 1h." placeholder:"DURATION"`
+	Limit   *int              `help:"Print at most this many jobs; by default 50." placeholder:"N" xor:"much"`
+	All     bool              `help:"Print all jobs." xor:"much"`
 }
 
 // Help returns the text that kong prints below the flags.
@@ -48,7 +49,7 @@ func (c *ListCmd) Run(env *Env) error {
 	case c.Since < 0:
 		return refused(errors.New("--since must not be negative"))
 	}
-	o := ackwire.ListOptions{Types: c.Type, Lanes: c.Lane, Subjects: c.Subject, Mine: c.Mine}
+	o := ackwire.ListOptions{Types: c.Type, Lanes: c.Lane, Subjects: c.Subject, Mine: c.Mine, Tags: c.Tag}
 	for _, s := range c.State {
 		o.States = append(o.States, job.State(s))
 	}

@@ -132,7 +132,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{36, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{37, 0}
 }
 
 type FollowedPart_Outcome int32
@@ -187,7 +187,7 @@ func (x FollowedPart_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FollowedPart_Outcome.Descriptor instead.
 func (FollowedPart_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{47, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{48, 0}
 }
 
 type RequeueDeadResponse_Outcome int32
@@ -248,7 +248,7 @@ func (x RequeueDeadResponse_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RequeueDeadResponse_Outcome.Descriptor instead.
 func (RequeueDeadResponse_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{55, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{56, 0}
 }
 
 // Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
@@ -1422,7 +1422,9 @@ type ListRequest struct {
 	// fresh: wait (bounded by the deadline) until these positions are folded.
 	Fresh []*Freshness `protobuf:"bytes,13,rep,name=fresh,proto3" json:"fresh,omitempty"`
 	// scope: any_tenant has no effect on lists.
-	Scope         *Scope `protobuf:"bytes,14,opt,name=scope,proto3" json:"scope,omitempty"`
+	Scope *Scope `protobuf:"bytes,14,opt,name=scope,proto3" json:"scope,omitempty"`
+	// tags: only jobs that have all of them; at most 4.
+	Tags          []*Tag `protobuf:"bytes,15,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1555,20 +1557,81 @@ func (x *ListRequest) GetScope() *Scope {
 	return nil
 }
 
+func (x *ListRequest) GetTags() []*Tag {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+type Tag struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tag) Reset() {
+	*x = Tag{}
+	mi := &file_tracker_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tag) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tag) ProtoMessage() {}
+
+func (x *Tag) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tag.ProtoReflect.Descriptor instead.
+func (*Tag) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Tag) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Tag) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Jobs  []*ListedJob           `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"` // newest first
 	// through: jobs holds every match up to this place, and there may be more behind it. It
 	// may be short of the limit, when much was looked at for little. Absent: that was all.
-	Through       *Place `protobuf:"bytes,2,opt,name=through,proto3" json:"through,omitempty"`
-	AsOf          int64  `protobuf:"varint,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"` // the least of the partitions'; see GetResponse
+	Through *Place `protobuf:"bytes,2,opt,name=through,proto3" json:"through,omitempty"`
+	AsOf    int64  `protobuf:"varint,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"` // the least of the partitions'; see GetResponse
+	// tagged: the request's tags were heeded. A tracker of an earlier version passes over them.
+	Tagged        bool `protobuf:"varint,4,opt,name=tagged,proto3" json:"tagged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1580,7 +1643,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[15]
+	mi := &file_tracker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1593,7 +1656,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{15}
+	return file_tracker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListResponse) GetJobs() []*ListedJob {
@@ -1617,6 +1680,13 @@ func (x *ListResponse) GetAsOf() int64 {
 	return 0
 }
 
+func (x *ListResponse) GetTagged() bool {
+	if x != nil {
+		return x.Tagged
+	}
+	return false
+}
+
 type ListedJob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -1627,7 +1697,7 @@ type ListedJob struct {
 
 func (x *ListedJob) Reset() {
 	*x = ListedJob{}
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1709,7 @@ func (x *ListedJob) String() string {
 func (*ListedJob) ProtoMessage() {}
 
 func (x *ListedJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[16]
+	mi := &file_tracker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1722,7 @@ func (x *ListedJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedJob.ProtoReflect.Descriptor instead.
 func (*ListedJob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{16}
+	return file_tracker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListedJob) GetJob() *Job {
@@ -1675,14 +1745,16 @@ type StatsRequest struct {
 	Partitions []int32                `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"` // as in ListRequest
 	Fresh      []*Freshness           `protobuf:"bytes,3,rep,name=fresh,proto3" json:"fresh,omitempty"`
 	// scope: any_tenant has no effect on counts. Counts with another restriction look at the jobs' index entries.
-	Scope         *Scope `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
+	Scope *Scope `protobuf:"bytes,4,opt,name=scope,proto3" json:"scope,omitempty"`
+	// tags: as in ListRequest.
+	Tags          []*Tag `protobuf:"bytes,5,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1766,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[17]
+	mi := &file_tracker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1779,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{17}
+	return file_tracker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StatsRequest) GetTenant() string {
@@ -1738,18 +1810,26 @@ func (x *StatsRequest) GetScope() *Scope {
 	return nil
 }
 
+func (x *StatsRequest) GetTags() []*Tag {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
 type StatsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Counts        []*Count               `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
 	AsOf          int64                  `protobuf:"varint,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	Closed        bool                   `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"` // one of the partitions is closed: see ReserveResponse
+	Tagged        bool                   `protobuf:"varint,4,opt,name=tagged,proto3" json:"tagged,omitempty"` // as in ListResponse
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1841,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[18]
+	mi := &file_tracker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1854,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{18}
+	return file_tracker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StatsResponse) GetCounts() []*Count {
@@ -1798,6 +1878,13 @@ func (x *StatsResponse) GetClosed() bool {
 	return false
 }
 
+func (x *StatsResponse) GetTagged() bool {
+	if x != nil {
+		return x.Tagged
+	}
+	return false
+}
+
 type Count struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
@@ -1810,7 +1897,7 @@ type Count struct {
 
 func (x *Count) Reset() {
 	*x = Count{}
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1909,7 @@ func (x *Count) String() string {
 func (*Count) ProtoMessage() {}
 
 func (x *Count) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[19]
+	mi := &file_tracker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +1922,7 @@ func (x *Count) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Count.ProtoReflect.Descriptor instead.
 func (*Count) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{19}
+	return file_tracker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Count) GetType() string {
@@ -1878,7 +1965,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +1977,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +1990,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{20}
+	return file_tracker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Blob) GetKey() string {
@@ -1949,7 +2036,7 @@ type ReserveRequest struct {
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2048,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2061,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{21}
+	return file_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReserveRequest) GetJobId() string {
@@ -2028,7 +2115,7 @@ type ReserveResponse struct {
 
 func (x *ReserveResponse) Reset() {
 	*x = ReserveResponse{}
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2127,7 @@ func (x *ReserveResponse) String() string {
 func (*ReserveResponse) ProtoMessage() {}
 
 func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2140,7 @@ func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
 func (*ReserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{22}
+	return file_tracker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReserveResponse) GetReserved() bool {
@@ -2094,7 +2181,7 @@ type UnreserveRequest struct {
 
 func (x *UnreserveRequest) Reset() {
 	*x = UnreserveRequest{}
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2193,7 @@ func (x *UnreserveRequest) String() string {
 func (*UnreserveRequest) ProtoMessage() {}
 
 func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2206,7 @@ func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreserveRequest.ProtoReflect.Descriptor instead.
 func (*UnreserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{23}
+	return file_tracker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UnreserveRequest) GetJobId() string {
@@ -2144,7 +2231,7 @@ type UnreserveResponse struct {
 
 func (x *UnreserveResponse) Reset() {
 	*x = UnreserveResponse{}
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2243,7 @@ func (x *UnreserveResponse) String() string {
 func (*UnreserveResponse) ProtoMessage() {}
 
 func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2256,7 @@ func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreserveResponse.ProtoReflect.Descriptor instead.
 func (*UnreserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{24}
+	return file_tracker_proto_rawDescGZIP(), []int{25}
 }
 
 type KeepTicketRequest struct {
@@ -2183,7 +2270,7 @@ type KeepTicketRequest struct {
 
 func (x *KeepTicketRequest) Reset() {
 	*x = KeepTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2195,7 +2282,7 @@ func (x *KeepTicketRequest) String() string {
 func (*KeepTicketRequest) ProtoMessage() {}
 
 func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2208,7 +2295,7 @@ func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketRequest.ProtoReflect.Descriptor instead.
 func (*KeepTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{25}
+	return file_tracker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KeepTicketRequest) GetTicketId() string {
@@ -2240,7 +2327,7 @@ type KeepTicketResponse struct {
 
 func (x *KeepTicketResponse) Reset() {
 	*x = KeepTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2252,7 +2339,7 @@ func (x *KeepTicketResponse) String() string {
 func (*KeepTicketResponse) ProtoMessage() {}
 
 func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2265,7 +2352,7 @@ func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketResponse.ProtoReflect.Descriptor instead.
 func (*KeepTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{26}
+	return file_tracker_proto_rawDescGZIP(), []int{27}
 }
 
 type TakeTicketRequest struct {
@@ -2277,7 +2364,7 @@ type TakeTicketRequest struct {
 
 func (x *TakeTicketRequest) Reset() {
 	*x = TakeTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[27]
+	mi := &file_tracker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2376,7 @@ func (x *TakeTicketRequest) String() string {
 func (*TakeTicketRequest) ProtoMessage() {}
 
 func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[27]
+	mi := &file_tracker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2389,7 @@ func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketRequest.ProtoReflect.Descriptor instead.
 func (*TakeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{27}
+	return file_tracker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TakeTicketRequest) GetTicketId() string {
@@ -2321,7 +2408,7 @@ type TakeTicketResponse struct {
 
 func (x *TakeTicketResponse) Reset() {
 	*x = TakeTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2420,7 @@ func (x *TakeTicketResponse) String() string {
 func (*TakeTicketResponse) ProtoMessage() {}
 
 func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2433,7 @@ func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketResponse.ProtoReflect.Descriptor instead.
 func (*TakeTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{28}
+	return file_tracker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TakeTicketResponse) GetIdentity() []byte {
@@ -2370,7 +2457,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2382,7 +2469,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2395,7 +2482,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{29}
+	return file_tracker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WatchRequest) GetAdd() []*WatchAdd {
@@ -2446,7 +2533,7 @@ type SubjectAdd struct {
 
 func (x *SubjectAdd) Reset() {
 	*x = SubjectAdd{}
-	mi := &file_tracker_proto_msgTypes[30]
+	mi := &file_tracker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2545,7 @@ func (x *SubjectAdd) String() string {
 func (*SubjectAdd) ProtoMessage() {}
 
 func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[30]
+	mi := &file_tracker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2558,7 @@ func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectAdd.ProtoReflect.Descriptor instead.
 func (*SubjectAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{30}
+	return file_tracker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SubjectAdd) GetHandle() uint32 {
@@ -2523,7 +2610,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[31]
+	mi := &file_tracker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +2622,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[31]
+	mi := &file_tracker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +2635,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{31}
+	return file_tracker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -2628,7 +2715,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2727,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2740,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{32}
+	return file_tracker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -2700,7 +2787,7 @@ type Queues struct {
 
 func (x *Queues) Reset() {
 	*x = Queues{}
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2712,7 +2799,7 @@ func (x *Queues) String() string {
 func (*Queues) ProtoMessage() {}
 
 func (x *Queues) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2725,7 +2812,7 @@ func (x *Queues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queues.ProtoReflect.Descriptor instead.
 func (*Queues) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{33}
+	return file_tracker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Queues) GetPartitions() []int32 {
@@ -2770,7 +2857,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2869,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +2882,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{34}
+	return file_tracker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Queue) GetLane() string {
@@ -2849,7 +2936,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2861,7 +2948,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2874,7 +2961,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{35}
+	return file_tracker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -2938,7 +3025,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3037,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3050,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{36}
+	return file_tracker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Watched) GetJobId() string {
@@ -3043,7 +3130,7 @@ type StreamCursor struct {
 
 func (x *StreamCursor) Reset() {
 	*x = StreamCursor{}
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3142,7 @@ func (x *StreamCursor) String() string {
 func (*StreamCursor) ProtoMessage() {}
 
 func (x *StreamCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3155,7 @@ func (x *StreamCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCursor.ProtoReflect.Descriptor instead.
 func (*StreamCursor) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{37}
+	return file_tracker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StreamCursor) GetDispatch() int32 {
@@ -3103,7 +3190,7 @@ type StreamsRequest struct {
 
 func (x *StreamsRequest) Reset() {
 	*x = StreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3202,7 @@ func (x *StreamsRequest) String() string {
 func (*StreamsRequest) ProtoMessage() {}
 
 func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3215,7 @@ func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsRequest.ProtoReflect.Descriptor instead.
 func (*StreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{38}
+	return file_tracker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StreamsRequest) GetJobId() string {
@@ -3162,7 +3249,7 @@ type StreamsResponse struct {
 
 func (x *StreamsResponse) Reset() {
 	*x = StreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3261,7 @@ func (x *StreamsResponse) String() string {
 func (*StreamsResponse) ProtoMessage() {}
 
 func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3274,7 @@ func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsResponse.ProtoReflect.Descriptor instead.
 func (*StreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{39}
+	return file_tracker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StreamsResponse) GetStreams() []*StreamState {
@@ -3218,7 +3305,7 @@ type StreamState struct {
 
 func (x *StreamState) Reset() {
 	*x = StreamState{}
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3317,7 @@ func (x *StreamState) String() string {
 func (*StreamState) ProtoMessage() {}
 
 func (x *StreamState) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3330,7 @@ func (x *StreamState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamState.ProtoReflect.Descriptor instead.
 func (*StreamState) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{40}
+	return file_tracker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StreamState) GetName() string {
@@ -3291,7 +3378,7 @@ type ReadStreamRequest struct {
 
 func (x *ReadStreamRequest) Reset() {
 	*x = ReadStreamRequest{}
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3390,7 @@ func (x *ReadStreamRequest) String() string {
 func (*ReadStreamRequest) ProtoMessage() {}
 
 func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3403,7 @@ func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamRequest.ProtoReflect.Descriptor instead.
 func (*ReadStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{41}
+	return file_tracker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReadStreamRequest) GetJobId() string {
@@ -3377,7 +3464,7 @@ type ReadStreamResponse struct {
 
 func (x *ReadStreamResponse) Reset() {
 	*x = ReadStreamResponse{}
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3389,7 +3476,7 @@ func (x *ReadStreamResponse) String() string {
 func (*ReadStreamResponse) ProtoMessage() {}
 
 func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3402,7 +3489,7 @@ func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamResponse.ProtoReflect.Descriptor instead.
 func (*ReadStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{42}
+	return file_tracker_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReadStreamResponse) GetPart() *StreamPart {
@@ -3438,7 +3525,7 @@ type StreamPart struct {
 
 func (x *StreamPart) Reset() {
 	*x = StreamPart{}
-	mi := &file_tracker_proto_msgTypes[43]
+	mi := &file_tracker_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3537,7 @@ func (x *StreamPart) String() string {
 func (*StreamPart) ProtoMessage() {}
 
 func (x *StreamPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[43]
+	mi := &file_tracker_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3550,7 @@ func (x *StreamPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPart.ProtoReflect.Descriptor instead.
 func (*StreamPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{43}
+	return file_tracker_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StreamPart) GetKind() string {
@@ -3539,7 +3626,7 @@ type FollowStreamsRequest struct {
 
 func (x *FollowStreamsRequest) Reset() {
 	*x = FollowStreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[44]
+	mi := &file_tracker_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3551,7 +3638,7 @@ func (x *FollowStreamsRequest) String() string {
 func (*FollowStreamsRequest) ProtoMessage() {}
 
 func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[44]
+	mi := &file_tracker_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3564,7 +3651,7 @@ func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsRequest.ProtoReflect.Descriptor instead.
 func (*FollowStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{44}
+	return file_tracker_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *FollowStreamsRequest) GetAdd() []*StreamFollow {
@@ -3595,7 +3682,7 @@ type StreamFollow struct {
 
 func (x *StreamFollow) Reset() {
 	*x = StreamFollow{}
-	mi := &file_tracker_proto_msgTypes[45]
+	mi := &file_tracker_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3607,7 +3694,7 @@ func (x *StreamFollow) String() string {
 func (*StreamFollow) ProtoMessage() {}
 
 func (x *StreamFollow) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[45]
+	mi := &file_tracker_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3620,7 +3707,7 @@ func (x *StreamFollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamFollow.ProtoReflect.Descriptor instead.
 func (*StreamFollow) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{45}
+	return file_tracker_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StreamFollow) GetHandle() uint32 {
@@ -3674,7 +3761,7 @@ type FollowStreamsResponse struct {
 
 func (x *FollowStreamsResponse) Reset() {
 	*x = FollowStreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[46]
+	mi := &file_tracker_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +3773,7 @@ func (x *FollowStreamsResponse) String() string {
 func (*FollowStreamsResponse) ProtoMessage() {}
 
 func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[46]
+	mi := &file_tracker_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +3786,7 @@ func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsResponse.ProtoReflect.Descriptor instead.
 func (*FollowStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{46}
+	return file_tracker_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FollowStreamsResponse) GetParts() []*FollowedPart {
@@ -3723,7 +3810,7 @@ type FollowedPart struct {
 
 func (x *FollowedPart) Reset() {
 	*x = FollowedPart{}
-	mi := &file_tracker_proto_msgTypes[47]
+	mi := &file_tracker_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3735,7 +3822,7 @@ func (x *FollowedPart) String() string {
 func (*FollowedPart) ProtoMessage() {}
 
 func (x *FollowedPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[47]
+	mi := &file_tracker_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3748,7 +3835,7 @@ func (x *FollowedPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowedPart.ProtoReflect.Descriptor instead.
 func (*FollowedPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{47}
+	return file_tracker_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *FollowedPart) GetHandle() uint32 {
@@ -3799,7 +3886,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_tracker_proto_msgTypes[48]
+	mi := &file_tracker_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3811,7 +3898,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[48]
+	mi := &file_tracker_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3824,7 +3911,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{48}
+	return file_tracker_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DeadLetter) GetOffset() int64 {
@@ -3935,7 +4022,7 @@ type DeadHeader struct {
 
 func (x *DeadHeader) Reset() {
 	*x = DeadHeader{}
-	mi := &file_tracker_proto_msgTypes[49]
+	mi := &file_tracker_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3947,7 +4034,7 @@ func (x *DeadHeader) String() string {
 func (*DeadHeader) ProtoMessage() {}
 
 func (x *DeadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[49]
+	mi := &file_tracker_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3960,7 +4047,7 @@ func (x *DeadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadHeader.ProtoReflect.Descriptor instead.
 func (*DeadHeader) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{49}
+	return file_tracker_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeadHeader) GetKey() string {
@@ -3988,7 +4075,7 @@ type ListDeadRequest struct {
 
 func (x *ListDeadRequest) Reset() {
 	*x = ListDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[50]
+	mi := &file_tracker_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4000,7 +4087,7 @@ func (x *ListDeadRequest) String() string {
 func (*ListDeadRequest) ProtoMessage() {}
 
 func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[50]
+	mi := &file_tracker_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4013,7 +4100,7 @@ func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{50}
+	return file_tracker_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListDeadRequest) GetBefore() int64 {
@@ -4041,7 +4128,7 @@ type ListDeadResponse struct {
 
 func (x *ListDeadResponse) Reset() {
 	*x = ListDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[51]
+	mi := &file_tracker_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4053,7 +4140,7 @@ func (x *ListDeadResponse) String() string {
 func (*ListDeadResponse) ProtoMessage() {}
 
 func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[51]
+	mi := &file_tracker_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4066,7 +4153,7 @@ func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{51}
+	return file_tracker_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListDeadResponse) GetLetters() []*DeadLetter {
@@ -4092,7 +4179,7 @@ type GetDeadRequest struct {
 
 func (x *GetDeadRequest) Reset() {
 	*x = GetDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[52]
+	mi := &file_tracker_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4104,7 +4191,7 @@ func (x *GetDeadRequest) String() string {
 func (*GetDeadRequest) ProtoMessage() {}
 
 func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[52]
+	mi := &file_tracker_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4117,7 +4204,7 @@ func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadRequest.ProtoReflect.Descriptor instead.
 func (*GetDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{52}
+	return file_tracker_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetDeadRequest) GetOffset() int64 {
@@ -4136,7 +4223,7 @@ type GetDeadResponse struct {
 
 func (x *GetDeadResponse) Reset() {
 	*x = GetDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[53]
+	mi := &file_tracker_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4148,7 +4235,7 @@ func (x *GetDeadResponse) String() string {
 func (*GetDeadResponse) ProtoMessage() {}
 
 func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[53]
+	mi := &file_tracker_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4161,7 +4248,7 @@ func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadResponse.ProtoReflect.Descriptor instead.
 func (*GetDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{53}
+	return file_tracker_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetDeadResponse) GetLetter() *DeadLetter {
@@ -4182,7 +4269,7 @@ type RequeueDeadRequest struct {
 
 func (x *RequeueDeadRequest) Reset() {
 	*x = RequeueDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[54]
+	mi := &file_tracker_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4194,7 +4281,7 @@ func (x *RequeueDeadRequest) String() string {
 func (*RequeueDeadRequest) ProtoMessage() {}
 
 func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[54]
+	mi := &file_tracker_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4207,7 +4294,7 @@ func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequeueDeadRequest.ProtoReflect.Descriptor instead.
 func (*RequeueDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{54}
+	return file_tracker_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RequeueDeadRequest) GetOffset() int64 {
@@ -4235,7 +4322,7 @@ type RequeueDeadResponse struct {
 
 func (x *RequeueDeadResponse) Reset() {
 	*x = RequeueDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[55]
+	mi := &file_tracker_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4247,7 +4334,7 @@ func (x *RequeueDeadResponse) String() string {
 func (*RequeueDeadResponse) ProtoMessage() {}
 
 func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[55]
+	mi := &file_tracker_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4260,7 +4347,7 @@ func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequeueDeadResponse.ProtoReflect.Descriptor instead.
 func (*RequeueDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{55}
+	return file_tracker_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RequeueDeadResponse) GetOutcome() RequeueDeadResponse_Outcome {
@@ -4393,7 +4480,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\tFreshness\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x1f\n" +
 	"\vmin_version\x18\x02 \x01(\x03R\n" +
-	"minVersion\"\xe6\x03\n" +
+	"minVersion\"\x93\x04\n" +
 	"\vListRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
 	"\n" +
@@ -4411,25 +4498,32 @@ const file_tracker_proto_rawDesc = "" +
 	"\x05after\x18\v \x01(\v2\x19.ackwire.tracker.v1.PlaceR\x05after\x12\x14\n" +
 	"\x05limit\x18\f \x01(\x05R\x05limit\x123\n" +
 	"\x05fresh\x18\r \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\x12/\n" +
-	"\x05scope\x18\x0e \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"\x8b\x01\n" +
+	"\x05scope\x18\x0e \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12+\n" +
+	"\x04tags\x18\x0f \x03(\v2\x17.ackwire.tracker.v1.TagR\x04tags\"-\n" +
+	"\x03Tag\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xa3\x01\n" +
 	"\fListResponse\x121\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x1d.ackwire.tracker.v1.ListedJobR\x04jobs\x123\n" +
 	"\athrough\x18\x02 \x01(\v2\x19.ackwire.tracker.v1.PlaceR\athrough\x12\x13\n" +
-	"\x05as_of\x18\x03 \x01(\x03R\x04asOf\"P\n" +
+	"\x05as_of\x18\x03 \x01(\x03R\x04asOf\x12\x16\n" +
+	"\x06tagged\x18\x04 \x01(\bR\x06tagged\"P\n" +
 	"\tListedJob\x12)\n" +
 	"\x03job\x18\x01 \x01(\v2\x17.ackwire.tracker.v1.JobR\x03job\x12\x18\n" +
-	"\acreated\x18\x02 \x01(\x03R\acreated\"\xac\x01\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\"\xd9\x01\n" +
 	"\fStatsRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x02 \x03(\x05R\n" +
 	"partitions\x123\n" +
 	"\x05fresh\x18\x03 \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\x12/\n" +
-	"\x05scope\x18\x04 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\"o\n" +
+	"\x05scope\x18\x04 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12+\n" +
+	"\x04tags\x18\x05 \x03(\v2\x17.ackwire.tracker.v1.TagR\x04tags\"\x87\x01\n" +
 	"\rStatsResponse\x121\n" +
 	"\x06counts\x18\x01 \x03(\v2\x19.ackwire.tracker.v1.CountR\x06counts\x12\x13\n" +
 	"\x05as_of\x18\x02 \x01(\x03R\x04asOf\x12\x16\n" +
-	"\x06closed\x18\x03 \x01(\bR\x06closed\"Y\n" +
+	"\x06closed\x18\x03 \x01(\bR\x06closed\x12\x16\n" +
+	"\x06tagged\x18\x04 \x01(\bR\x06tagged\"Y\n" +
 	"\x05Count\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x14\n" +
@@ -4669,7 +4763,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_tracker_proto_goTypes = []any{
 	(HistoryEvent_Verdict)(0),        // 0: ackwire.tracker.v1.HistoryEvent.Verdict
 	(Watched_Outcome)(0),             // 1: ackwire.tracker.v1.Watched.Outcome
@@ -4690,54 +4784,55 @@ var file_tracker_proto_goTypes = []any{
 	(*Place)(nil),                    // 16: ackwire.tracker.v1.Place
 	(*Freshness)(nil),                // 17: ackwire.tracker.v1.Freshness
 	(*ListRequest)(nil),              // 18: ackwire.tracker.v1.ListRequest
-	(*ListResponse)(nil),             // 19: ackwire.tracker.v1.ListResponse
-	(*ListedJob)(nil),                // 20: ackwire.tracker.v1.ListedJob
-	(*StatsRequest)(nil),             // 21: ackwire.tracker.v1.StatsRequest
-	(*StatsResponse)(nil),            // 22: ackwire.tracker.v1.StatsResponse
-	(*Count)(nil),                    // 23: ackwire.tracker.v1.Count
-	(*Blob)(nil),                     // 24: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),           // 25: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil),          // 26: ackwire.tracker.v1.ReserveResponse
-	(*UnreserveRequest)(nil),         // 27: ackwire.tracker.v1.UnreserveRequest
-	(*UnreserveResponse)(nil),        // 28: ackwire.tracker.v1.UnreserveResponse
-	(*KeepTicketRequest)(nil),        // 29: ackwire.tracker.v1.KeepTicketRequest
-	(*KeepTicketResponse)(nil),       // 30: ackwire.tracker.v1.KeepTicketResponse
-	(*TakeTicketRequest)(nil),        // 31: ackwire.tracker.v1.TakeTicketRequest
-	(*TakeTicketResponse)(nil),       // 32: ackwire.tracker.v1.TakeTicketResponse
-	(*WatchRequest)(nil),             // 33: ackwire.tracker.v1.WatchRequest
-	(*SubjectAdd)(nil),               // 34: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),                 // 35: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),            // 36: ackwire.tracker.v1.WatchResponse
-	(*Queues)(nil),                   // 37: ackwire.tracker.v1.Queues
-	(*Queue)(nil),                    // 38: ackwire.tracker.v1.Queue
-	(*Coverage)(nil),                 // 39: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),                  // 40: ackwire.tracker.v1.Watched
-	(*StreamCursor)(nil),             // 41: ackwire.tracker.v1.StreamCursor
-	(*StreamsRequest)(nil),           // 42: ackwire.tracker.v1.StreamsRequest
-	(*StreamsResponse)(nil),          // 43: ackwire.tracker.v1.StreamsResponse
-	(*StreamState)(nil),              // 44: ackwire.tracker.v1.StreamState
-	(*ReadStreamRequest)(nil),        // 45: ackwire.tracker.v1.ReadStreamRequest
-	(*ReadStreamResponse)(nil),       // 46: ackwire.tracker.v1.ReadStreamResponse
-	(*StreamPart)(nil),               // 47: ackwire.tracker.v1.StreamPart
-	(*FollowStreamsRequest)(nil),     // 48: ackwire.tracker.v1.FollowStreamsRequest
-	(*StreamFollow)(nil),             // 49: ackwire.tracker.v1.StreamFollow
-	(*FollowStreamsResponse)(nil),    // 50: ackwire.tracker.v1.FollowStreamsResponse
-	(*FollowedPart)(nil),             // 51: ackwire.tracker.v1.FollowedPart
-	(*DeadLetter)(nil),               // 52: ackwire.tracker.v1.DeadLetter
-	(*DeadHeader)(nil),               // 53: ackwire.tracker.v1.DeadHeader
-	(*ListDeadRequest)(nil),          // 54: ackwire.tracker.v1.ListDeadRequest
-	(*ListDeadResponse)(nil),         // 55: ackwire.tracker.v1.ListDeadResponse
-	(*GetDeadRequest)(nil),           // 56: ackwire.tracker.v1.GetDeadRequest
-	(*GetDeadResponse)(nil),          // 57: ackwire.tracker.v1.GetDeadResponse
-	(*RequeueDeadRequest)(nil),       // 58: ackwire.tracker.v1.RequeueDeadRequest
-	(*RequeueDeadResponse)(nil),      // 59: ackwire.tracker.v1.RequeueDeadResponse
+	(*Tag)(nil),                      // 19: ackwire.tracker.v1.Tag
+	(*ListResponse)(nil),             // 20: ackwire.tracker.v1.ListResponse
+	(*ListedJob)(nil),                // 21: ackwire.tracker.v1.ListedJob
+	(*StatsRequest)(nil),             // 22: ackwire.tracker.v1.StatsRequest
+	(*StatsResponse)(nil),            // 23: ackwire.tracker.v1.StatsResponse
+	(*Count)(nil),                    // 24: ackwire.tracker.v1.Count
+	(*Blob)(nil),                     // 25: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),           // 26: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil),          // 27: ackwire.tracker.v1.ReserveResponse
+	(*UnreserveRequest)(nil),         // 28: ackwire.tracker.v1.UnreserveRequest
+	(*UnreserveResponse)(nil),        // 29: ackwire.tracker.v1.UnreserveResponse
+	(*KeepTicketRequest)(nil),        // 30: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil),       // 31: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),        // 32: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil),       // 33: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),             // 34: ackwire.tracker.v1.WatchRequest
+	(*SubjectAdd)(nil),               // 35: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),                 // 36: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),            // 37: ackwire.tracker.v1.WatchResponse
+	(*Queues)(nil),                   // 38: ackwire.tracker.v1.Queues
+	(*Queue)(nil),                    // 39: ackwire.tracker.v1.Queue
+	(*Coverage)(nil),                 // 40: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),                  // 41: ackwire.tracker.v1.Watched
+	(*StreamCursor)(nil),             // 42: ackwire.tracker.v1.StreamCursor
+	(*StreamsRequest)(nil),           // 43: ackwire.tracker.v1.StreamsRequest
+	(*StreamsResponse)(nil),          // 44: ackwire.tracker.v1.StreamsResponse
+	(*StreamState)(nil),              // 45: ackwire.tracker.v1.StreamState
+	(*ReadStreamRequest)(nil),        // 46: ackwire.tracker.v1.ReadStreamRequest
+	(*ReadStreamResponse)(nil),       // 47: ackwire.tracker.v1.ReadStreamResponse
+	(*StreamPart)(nil),               // 48: ackwire.tracker.v1.StreamPart
+	(*FollowStreamsRequest)(nil),     // 49: ackwire.tracker.v1.FollowStreamsRequest
+	(*StreamFollow)(nil),             // 50: ackwire.tracker.v1.StreamFollow
+	(*FollowStreamsResponse)(nil),    // 51: ackwire.tracker.v1.FollowStreamsResponse
+	(*FollowedPart)(nil),             // 52: ackwire.tracker.v1.FollowedPart
+	(*DeadLetter)(nil),               // 53: ackwire.tracker.v1.DeadLetter
+	(*DeadHeader)(nil),               // 54: ackwire.tracker.v1.DeadHeader
+	(*ListDeadRequest)(nil),          // 55: ackwire.tracker.v1.ListDeadRequest
+	(*ListDeadResponse)(nil),         // 56: ackwire.tracker.v1.ListDeadResponse
+	(*GetDeadRequest)(nil),           // 57: ackwire.tracker.v1.GetDeadRequest
+	(*GetDeadResponse)(nil),          // 58: ackwire.tracker.v1.GetDeadResponse
+	(*RequeueDeadRequest)(nil),       // 59: ackwire.tracker.v1.RequeueDeadRequest
+	(*RequeueDeadResponse)(nil),      // 60: ackwire.tracker.v1.RequeueDeadResponse
 }
 var file_tracker_proto_depIdxs = []int32{
 	7,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
 	4,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
 	6,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
 	5,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
-	24, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
+	25, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
 	5,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
 	10, // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
 	4,  // 7: ackwire.tracker.v1.HistoryRequest.scope:type_name -> ackwire.tracker.v1.Scope
@@ -4748,77 +4843,79 @@ var file_tracker_proto_depIdxs = []int32{
 	16, // 12: ackwire.tracker.v1.ListRequest.after:type_name -> ackwire.tracker.v1.Place
 	17, // 13: ackwire.tracker.v1.ListRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
 	4,  // 14: ackwire.tracker.v1.ListRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	20, // 15: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
-	16, // 16: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
-	6,  // 17: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
-	17, // 18: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
-	4,  // 19: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	23, // 20: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
-	4,  // 21: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	6,  // 22: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	35, // 23: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	34, // 24: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	4,  // 25: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
-	40, // 26: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	6,  // 27: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	39, // 28: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	37, // 29: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
-	38, // 30: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
-	1,  // 31: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	4,  // 32: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	44, // 33: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
-	4,  // 34: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	41, // 35: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
-	47, // 36: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
-	41, // 37: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
-	49, // 38: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
-	4,  // 39: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
-	41, // 40: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
-	51, // 41: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
-	47, // 42: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
-	2,  // 43: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
-	53, // 44: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
-	52, // 45: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
-	52, // 46: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
-	3,  // 47: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
-	5,  // 48: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
-	8,  // 49: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	25, // 50: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	27, // 51: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	18, // 52: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	21, // 53: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	29, // 54: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	31, // 55: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	11, // 56: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
-	14, // 57: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
-	42, // 58: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
-	45, // 59: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
-	48, // 60: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
-	54, // 61: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
-	56, // 62: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
-	58, // 63: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
-	33, // 64: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	9,  // 65: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	26, // 66: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	28, // 67: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	19, // 68: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	22, // 69: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	30, // 70: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	32, // 71: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	12, // 72: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
-	15, // 73: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
-	43, // 74: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
-	46, // 75: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
-	50, // 76: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
-	55, // 77: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
-	57, // 78: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
-	59, // 79: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
-	36, // 80: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	65, // [65:81] is the sub-list for method output_type
-	49, // [49:65] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	19, // 15: ackwire.tracker.v1.ListRequest.tags:type_name -> ackwire.tracker.v1.Tag
+	21, // 16: ackwire.tracker.v1.ListResponse.jobs:type_name -> ackwire.tracker.v1.ListedJob
+	16, // 17: ackwire.tracker.v1.ListResponse.through:type_name -> ackwire.tracker.v1.Place
+	6,  // 18: ackwire.tracker.v1.ListedJob.job:type_name -> ackwire.tracker.v1.Job
+	17, // 19: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
+	4,  // 20: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	19, // 21: ackwire.tracker.v1.StatsRequest.tags:type_name -> ackwire.tracker.v1.Tag
+	24, // 22: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
+	4,  // 23: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	6,  // 24: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
+	36, // 25: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	35, // 26: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	4,  // 27: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
+	41, // 28: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	6,  // 29: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	40, // 30: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	38, // 31: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
+	39, // 32: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
+	1,  // 33: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	4,  // 34: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	45, // 35: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
+	4,  // 36: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	42, // 37: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
+	48, // 38: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
+	42, // 39: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
+	50, // 40: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
+	4,  // 41: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
+	42, // 42: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
+	52, // 43: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
+	48, // 44: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
+	2,  // 45: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
+	54, // 46: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
+	53, // 47: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
+	53, // 48: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
+	3,  // 49: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
+	5,  // 50: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
+	8,  // 51: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	26, // 52: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	28, // 53: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	18, // 54: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	22, // 55: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	30, // 56: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	32, // 57: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	11, // 58: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
+	14, // 59: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
+	43, // 60: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	46, // 61: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	49, // 62: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	55, // 63: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
+	57, // 64: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
+	59, // 65: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
+	34, // 66: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	9,  // 67: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	27, // 68: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	29, // 69: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	20, // 70: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	23, // 71: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	31, // 72: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	33, // 73: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	12, // 74: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
+	15, // 75: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
+	44, // 76: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	47, // 77: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	51, // 78: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	56, // 79: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
+	58, // 80: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
+	60, // 81: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
+	37, // 82: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	67, // [67:83] is the sub-list for method output_type
+	51, // [51:67] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -4832,7 +4929,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   56,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

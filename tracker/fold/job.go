@@ -24,9 +24,7 @@ type Job struct {
 	// empty for a job that was made before lives were introduced.
 	Life string `json:"life,omitempty"`
 
-	Tenant      string     `json:"tenant"`
-	Subject     string     `json:"subject,omitempty"`
-	Lane        string     `json:"lane,omitempty"`
+	Tenant      string     `json:"tenant"` // subject and lane are in Doc
 	PayloadHash string     `json:"payloadHash"`
 	Policy      job.Policy `json:"policy"`
 
@@ -117,6 +115,7 @@ func (j *Job) Document() []byte {
 		d := &j.Doc
 		short := job.Document{
 			JobID: d.JobID, Type: d.Type, State: d.State, Attempt: d.Attempt, MaxAttempts: d.MaxAttempts,
+			Lane: d.Lane, Subject: d.Subject, Tags: d.Tags,
 		}
 		doc, _ = job.EncodeDocument(&short)
 	}
@@ -143,10 +142,10 @@ func born(e *event.Event, at Meta) *Job {
 			Attempt:     1,
 			MaxAttempts: e.Policy.Attempts,
 			CreatedAt:   at.Time,
+			Lane:        e.Lane,
+			Subject:     e.Subject,
 		},
 		Tenant:      e.Tenant,
-		Subject:     e.Subject,
-		Lane:        e.Lane,
 		PayloadHash: e.PayloadHash,
 		Policy:      *e.Policy,
 		CallbackURL: e.CallbackURL, CallbackEvents: e.CallbackEvents,
@@ -154,6 +153,9 @@ func born(e *event.Event, at Meta) *Job {
 		Request:  e.Request,
 		Dispatch: 1,
 		RoundAt:  at.Clock,
+	}
+	if len(e.Tags) > 0 { // the map is nobody else's, and is not changed
+		j.Doc.Tags = e.Tags
 	}
 	if e.RunAt != nil {
 		runAt := e.RunAt.UTC()

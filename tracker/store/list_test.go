@@ -21,8 +21,8 @@ import (
 func randomJob(rnd *rand.Rand, id string, version int64) *fold.Job {
 	j := aJob(id, job.States[rnd.IntN(len(job.States))], version)
 	j.Tenant = []string{"acme", "acme\x00", "a", ""}[rnd.IntN(4)]
-	j.Subject = []string{"", "alice", "alice\x00\x01", "bob"}[rnd.IntN(4)]
-	j.Lane = []string{"default", "reports"}[rnd.IntN(2)]
+	j.Doc.Subject = []string{"", "alice", "alice\x00\x01", "bob"}[rnd.IntN(4)]
+	j.Doc.Lane = []string{"default", "reports"}[rnd.IntN(2)]
 	j.Doc.Type = []string{"t", "t\x00", "u"}[rnd.IntN(3)]
 	j.Doc.CreatedAt = time.UnixMilli(int64(rnd.IntN(40)) - 5).UTC()
 	j.Doc.UpdatedAt = time.UnixMilli(version).UTC()
@@ -62,9 +62,9 @@ func randomQuery(rnd *rand.Rand) Query {
 func expected(q Query, jobs map[string]*fold.Job) (ids []string) {
 	var places []Place
 	for id, j := range jobs {
-		in := j.Tenant == q.Tenant && (len(q.Subjects) == 0 || slices.Contains(q.Subjects, j.Subject)) &&
+		in := j.Tenant == q.Tenant && (len(q.Subjects) == 0 || slices.Contains(q.Subjects, j.Doc.Subject)) &&
 			(len(q.Types) == 0 || slices.Contains(q.Types, j.Doc.Type)) &&
-			(len(q.Lanes) == 0 || slices.Contains(q.Lanes, j.Lane)) &&
+			(len(q.Lanes) == 0 || slices.Contains(q.Lanes, j.Doc.Lane)) &&
 			(len(q.States) == 0 || slices.Contains(q.States, j.Doc.State))
 		created, updated := j.Doc.CreatedAt.UnixMilli(), j.Doc.UpdatedAt.UnixMilli()
 		in = in && (q.CreatedFrom == 0 || created >= q.CreatedFrom) && (q.CreatedBefore == 0 || created < q.CreatedBefore)
@@ -129,8 +129,8 @@ func TestListsAndCounts(t *testing.T) {
 			j := randomJob(rnd, id, step)
 			if old != nil { // these never change
 				j.Tenant = old.Tenant
-				j.Subject = old.Subject
-				j.Lane = old.Lane
+				j.Doc.Subject = old.Doc.Subject
+				j.Doc.Lane = old.Doc.Lane
 				j.Doc.Type = old.Doc.Type
 				j.Doc.CreatedAt = old.Doc.CreatedAt
 			}
@@ -156,8 +156,8 @@ func TestListsAndCounts(t *testing.T) {
 			j := randomJob(rnd, id, step+int64(k))
 			if old := jobs[id]; old != nil {
 				j.Tenant = old.Tenant
-				j.Subject = old.Subject
-				j.Lane = old.Lane
+				j.Doc.Subject = old.Doc.Subject
+				j.Doc.Lane = old.Doc.Lane
 				j.Doc.Type = old.Doc.Type
 				j.Doc.CreatedAt = old.Doc.CreatedAt
 			}
@@ -180,7 +180,7 @@ func TestListsAndCounts(t *testing.T) {
 		}
 		for _, j := range jobs {
 			if j.Tenant == tenant {
-				want[Tuple{j.Doc.Type, j.Lane, j.Doc.State}]++
+				want[Tuple{j.Doc.Type, j.Doc.Lane, j.Doc.State}]++
 			}
 		}
 		if !maps.Equal(got, want) {

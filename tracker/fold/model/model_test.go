@@ -115,7 +115,7 @@ func TestTheKeyCoversAJob(t *testing.T) {
 			}
 		}
 	}
-	fields(fold.Job{}, "Doc", "Version", "Life", "Tenant", "Subject", "Lane", "PayloadHash", "Policy", "CallbackURL",
+	fields(fold.Job{}, "Doc", "Version", "Life", "Tenant", "PayloadHash", "Policy", "CallbackURL",
 		"CallbackEvents",
 		"CallbackState", "CallbackDue", "Deliveries", "Source", "Accepted", "Dispatch", "Round", "RoundAt", "Request", "Run",
 		"Worker", "Writer", // no rule reads this: keepers of streams do
