@@ -36,7 +36,7 @@ func (t Tags) Validate() error {
 // ValidateTag checks one tag.
 func ValidateTag(key, value string) error {
 	switch {
-	case !ValidTagKey(key):
+	case !validTagKey(key):
 		return fmt.Errorf("the key %.80q is not 1 to %d of the characters A-Z a-z 0-9 . _ -", key, MaxTagKey)
 	case value == "":
 		return fmt.Errorf("the value of %s is empty", key)
@@ -50,8 +50,8 @@ func ValidateTag(key, value string) error {
 	return nil
 }
 
-// ValidTagKey reports whether s can be a tag's key: 1 to 64 of the characters A-Z a-z 0-9 . _ -.
-func ValidTagKey(s string) bool {
+// validTagKey reports whether s can be a tag's key: 1 to 64 of the characters A-Z a-z 0-9 . _ -.
+func validTagKey(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
