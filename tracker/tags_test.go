@@ -158,7 +158,7 @@ func (w *taggedWorld) want(i *instance, why string, tags job.Tags, own *string) 
 // TestTagsThroughALife compares lists and counts by tags with the jobs, while jobs are submitted, submitted again, end,
 // are retried, erased and expire, and the tracker starts again: with its store, from the view, and from status alone.
 func TestTagsThroughALife(t *testing.T) {
-	for seed := range uint64(2) {
+	for seed := range uint64(1) {
 		withView(t, func(t *testing.T, w1 *world) {
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			w := &taggedWorld{world: w1, jobs: map[string]*tagged{}, erased: map[string]bool{}, seen: map[int32]int64{},

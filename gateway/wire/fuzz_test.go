@@ -157,6 +157,9 @@ func FuzzDecodeAsJSONv2(f *testing.F) {
 		[]byte(`[{"jobId":"a","after":9007199254740993},{"jobId":"b","later":1},{"after":null}]`), []byte(`["a",null,"b"]`),
 		[]byte(`{"type":"submit","job":"a","payload":null,"watch":null,"timeout":1e400,"callbackEvents":[null],"grant":null}`),
 		[]byte(`{"type":"submit","job":"a","payload":{"k":[1e400,"\ud800",{"a":1,"a":2}]},"deadline":-0,"grant":{"ttl":1.5}}`),
+		[]byte(`{"type":"submit","job":"a","payload":1,"tags":{"a":null,"b":"\ud83d\ude00","c":"\ud800"}}`),
+		[]byte(`{"job":"a","payload":1,"tags":{"a":"1","a":"2"}}`), []byte(`{"job":"a","payload":1,"tags":{"a":1,"b":[]}}`),
+		[]byte(`{"job":"a","payload":1,"tags":{}}`), []byte(`{"job":"a","payload":1,"tags":[],"Tags":{"a":"1"}}`),
 	}
 	for _, file := range files {
 		if name := filepath.Base(file); strings.HasPrefix(name, "frame.") || strings.HasPrefix(name, "http.") {

@@ -3,6 +3,8 @@ package job
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -26,7 +28,17 @@ func (t Tags) Validate() error {
 		return fmt.Errorf("a job has at most %d tags, not %d", MaxTags, len(t))
 	}
 	for key, value := range t {
-		if err := ValidateTag(key, value); err != nil {
+		if ValidateTag(key, value) != nil {
+			return t.problem()
+		}
+	}
+	return nil
+}
+
+// problem is what is wrong with the first tag, by key, that is.
+func (t Tags) problem() error {
+	for _, key := range slices.Sorted(maps.Keys(t)) {
+		if err := ValidateTag(key, t[key]); err != nil {
 			return err
 		}
 	}

@@ -42,6 +42,7 @@ func TestTagsValidate(t *testing.T) {
 		"zero":                  {job.Tags{"a": "\x00"}, "control character"},
 		"delete":                {job.Tags{"a": "\x7f"}, "control character"},
 		"second control set":    {job.Tags{"a": "\u0085"}, "control character"},
+		"the first of several":  {job.Tags{"b": "", "a": "", "c": ""}, "the value of a is empty"},
 		"a terminal's sequence": {job.Tags{"a": "\x1b[31m"}, "control character"},
 	} {
 		err := tc.tags.Validate()

@@ -172,7 +172,10 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 		}
 	}
 	if v := values[HeaderTags]; v != "" {
-		err := strict.Unmarshal([]byte(v), &r.Tags)
+		err := strict.Check([]byte(v)) // no key twice
+		if err == nil {
+			err = strict.Unmarshal([]byte(v), &r.Tags)
+		}
 		if err == nil {
 			err = r.Tags.Validate()
 		}

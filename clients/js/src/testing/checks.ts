@@ -65,13 +65,13 @@ const tagKey = /^[\w.-]{1,64}$/;
 
 function checkTags(tags: unknown): void {
   if (tags === undefined) return;
-  const wrong = typeof tags !== "object" || Array.isArray(tags);
-  const all = wrong ? [] : Object.entries(tags as Record<string, unknown>);
-  if (wrong || all.some(([, value]) => typeof value !== "string" && value !== null)) {
-    throw invalid("tags has the wrong type");
+  if (typeof tags !== "object" || Array.isArray(tags)) throw invalid("tags has the wrong type");
+  const all = Object.entries(tags as Record<string, unknown>);
+  for (const [key, value] of all) {
+    if (typeof value !== "string" && value !== null) throw invalid(`tags/${key} has the wrong type`);
   }
   if (all.length > 16) throw invalid(`tags: a job has at most 16 tags, not ${all.length}`);
-  for (const [key, value] of all) checkTag(key, (value ?? "") as string);
+  for (const [key, value] of all.sort(([a], [b]) => (a < b ? -1 : 1))) checkTag(key, (value ?? "") as string);
 }
 
 /** Refuses a tag that a job cannot have. */
