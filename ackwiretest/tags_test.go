@@ -5,16 +5,16 @@ import (
 	"errors"
 	"maps"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/ackwiretest"
-	"github.com/ackwire/ackwire/internal/bubble"
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
 // TestTags: a submit's tags are in its documents, and lists find jobs by them; tags that a job cannot have are refused.
 func TestTags(t *testing.T) {
-	bubble.Test(t, testTags)
+	synctest.Test(t, testTags)
 }
 
 func testTags(t *testing.T) {
