@@ -43,6 +43,9 @@ type Job struct {
 	Source event.Position `json:"source"`
 	// Accepted is false for a job that was born by a claim whose accepted is still to come.
 	Accepted bool `json:"accepted"`
+	// ByWriter says that the document's updatedAt was set by the event's writer, so that no rule decides by it. It
+	// stands beside another bool because every job in memory would have 64 bytes more without.
+	ByWriter bool `json:"byWriter,omitempty"`
 
 	// Dispatch rises each time the job is dispatched again. It is the fence: events of runs of an
 	// earlier dispatch are refused.
@@ -65,10 +68,8 @@ type Job struct {
 	// Skew is how far the timestamp of the record that began the job's state was ahead of the clock of
 	// the partition's owner. Timers subtract it. It is 0 where brokers stamp records.
 	Skew time.Duration `json:"skew,omitempty"`
-	// Ahead is how far the document's updatedAt was ahead of that clock. ByWriter says that updatedAt was set by
-	// the event's writer, so that no rule decides by it.
-	Ahead    time.Duration `json:"ahead,omitempty"`
-	ByWriter bool          `json:"byWriter,omitempty"`
+	// Ahead is how far the document's updatedAt was ahead of that clock.
+	Ahead time.Duration `json:"ahead,omitempty"`
 	// CancelAt is when the cancellation of the current run was requested.
 	CancelAt *time.Time `json:"cancelAt,omitempty"`
 

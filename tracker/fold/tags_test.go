@@ -3,10 +3,19 @@ package fold
 import (
 	"maps"
 	"testing"
+	"unsafe"
 
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 )
+
+// A job has no more memory than before jobs had tags. An allocation of a type with pointers has 8 bytes more than its
+// size, and the next larger class is one of 768.
+func TestAJobIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Job{}) + 8; size > 704 {
+		t.Errorf("a job has %d bytes", size)
+	}
+}
 
 func tags(t job.Tags) mod { return func(e *event.Event) { e.Tags = t } }
 
