@@ -95,8 +95,8 @@ func (s *Scope) Proto() *trackerpb.Scope {
 	return &trackerpb.Scope{AnyTenant: s.AnyTenant, Own: s.Own, Subject: s.Subject, JobIds: s.Jobs, Types: s.Types}
 }
 
-// HidesSubject reports whether documents are shown without the subject that has submitted the job: to a grant that opens
-// the jobs of others.
+// HidesSubject reports whether documents are shown without the subject that has submitted the job: to a grant that
+// opens the jobs of others.
 func (s *Scope) HidesSubject() bool { return !s.Own && len(s.Jobs)+len(s.Types) > 0 }
 
 // HidesSubject is Scope.HidesSubject of a scope as a tracker is told of it.

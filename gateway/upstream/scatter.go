@@ -59,8 +59,8 @@ func heeded(tags []*trackerpb.Tag, tagged bool) error {
 	return nil
 }
 
-// Stats asks every tracker for the counts of the tenant's jobs that are in the scope, all of them if it is nil, and have
-// all tags, and adds them up. It tries again as List does.
+// Stats asks every tracker for the counts of the tenant's jobs that are in the scope, all of them if it is nil, and
+// have all tags, and adds them up. It tries again as List does.
 func (u *Upstream) Stats(
 	ctx context.Context, tenant string, scope *trackerpb.Scope, tags []*trackerpb.Tag,
 ) (*trackerpb.StatsResponse, error) {

@@ -49,7 +49,8 @@ func TestTagsNeverChange(t *testing.T) {
 	}
 }
 
-// A claim that overtook accepted makes the job with its tags. If its worker does not know of tags, accepted brings them.
+// A claim that overtook accepted makes the job with its tags. If its worker does not know of tags, accepted brings
+// them.
 func TestTagsOfAJobBornByAClaim(t *testing.T) {
 	own, others := job.Tags{"customer": "c-17"}, job.Tags{"customer": "c-18"}
 	l := newLog(t)

@@ -26,8 +26,8 @@ func (r *Reader) Counts(p *Partition, tenant string, counts map[Tuple]int64) err
 	return r.counts(appendText(p.key(kindCount), tenant), false, func(t Tuple, n int64) { counts[t] += n })
 }
 
-// OwnCounts adds those jobs of a partition to counts that the query selects by its tenant, subjects, types, tags and IDs. It
-// reads their metas, by the index of the subjects where it can.
+// OwnCounts adds those jobs of a partition to counts that the query selects by its tenant, subjects, types, tags and
+// IDs. It reads their metas, by the index of the subjects where it can.
 func (r *Reader) OwnCounts(p *Partition, q Query, counts map[Tuple]int64) error {
 	count := func(id string) error {
 		value, c, err := r.snap.Get(p.rowKey(id))

@@ -81,8 +81,8 @@ func (m *merge) open(r *Reader, q Query, p *Partition, prefixes [][]byte) (err e
 	return errors.Join(err, c.close())
 }
 
-// prefixes returns the beginnings of the index keys to look at in a partition: a match is in one of the indexes or, with
-// tags, in all of them.
+// prefixes returns the beginnings of the index keys to look at in a partition: a match is in one of the indexes or,
+// with tags, in all of them.
 func (r *Reader) prefixes(q Query, p *Partition, limit int) (prefixes [][]byte, err error) {
 	if len(q.Tags) > 0 {
 		for _, t := range q.Tags {

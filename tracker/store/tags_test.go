@@ -109,7 +109,9 @@ func TestTagKeysComeAndGoWithTheirJobs(t *testing.T) {
 	want(2)
 	saved.save(t, p, 5, tagged(job.Pending, 5, job.Tags{"customer": "c-18"})) // the ID's next life
 	want(1)
-	mark := &fold.Job{Version: 6, Doc: job.Document{JobID: "a", State: fold.Erased, CreatedAt: t0, UpdatedAt: t0, FinishedAt: &t0}}
+	mark := &fold.Job{Version: 6, Doc: job.Document{
+		JobID: "a", State: fold.Erased, CreatedAt: t0, UpdatedAt: t0, FinishedAt: &t0,
+	}}
 	saved.save(t, p, 6, mark)
 	want(0)
 	saved.remove(t, p, 7, "a")
@@ -181,8 +183,8 @@ func TestAListOfTagsLooksAtABoundedNumberOfKeys(t *testing.T) {
 	}
 }
 
-// TestTagIndexAgainstAScan compares lists by tags with the jobs themselves, while jobs come, end, are erased and expire,
-// and the store is opened again, from its own files or from what the topic view has.
+// TestTagIndexAgainstAScan compares lists by tags with the jobs themselves, while jobs come, end, are erased and
+// expire, and the store is opened again, from its own files or from what the topic view has.
 func TestTagIndexAgainstAScan(t *testing.T) {
 	for seed := range uint64(6) {
 		rnd := rand.New(rand.NewPCG(seed, 21))
