@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // someTags is a JSON object of n tags.
@@ -295,6 +296,19 @@ func TestAGrantDoesNotTellASubject(t *testing.T) {
 			shown("GET "+path, w.http("GET", path, reader, nil).body)
 		}
 		shown("the owner", w.http("GET", "/v1/jobs/"+jobB, w.header("acme", "bob-the-owner", "read"), nil).body)
+
+		// Its webhooks, which are jobs of the same subject, and its history.
+		hook := doc
+		hook.JobID, hook.Type = jobC, topic.WebhookType
+		w.tracker.put("acme", 6, "webhooks", "bob-the-owner", hook)
+		w.tracker.mu.Lock()
+		w.tracker.jobs[jobB].deliveries = []*trackerpb.Delivery{{JobId: jobC, State: "completed", Version: 3}}
+		w.tracker.past.events = []*trackerpb.HistoryEvent{{Offset: 1, Type: "accepted", Subject: "bob-the-owner", Worker: "c-17"}}
+		w.tracker.mu.Unlock()
+		for _, path := range []string{"/v1/jobs/" + jobB + "/deliveries", "/v1/jobs/" + jobB + "/history"} {
+			hidden("GET "+path, w.http("GET", path, granted, nil).body)
+			shown("GET "+path, w.http("GET", path, reader, nil).body)
+		}
 
 		// Both watch the job on one gateway at the same time.
 		sockets := map[bool]*client{}
