@@ -303,7 +303,9 @@ func TestAGrantDoesNotTellASubject(t *testing.T) {
 		w.tracker.put("acme", 6, "webhooks", "bob-the-owner", hook)
 		w.tracker.mu.Lock()
 		w.tracker.jobs[jobB].deliveries = []*trackerpb.Delivery{{JobId: jobC, State: "completed", Version: 3}}
-		w.tracker.past.events = []*trackerpb.HistoryEvent{{Offset: 1, Type: "accepted", Subject: "bob-the-owner", Worker: "c-17"}}
+		w.tracker.past.events = []*trackerpb.HistoryEvent{{
+			Offset: 1, Type: "accepted", Subject: "bob-the-owner", Worker: "c-17",
+		}}
 		w.tracker.mu.Unlock()
 		for _, path := range []string{"/v1/jobs/" + jobB + "/deliveries", "/v1/jobs/" + jobB + "/history"} {
 			hidden("GET "+path, w.http("GET", path, granted, nil).body)
