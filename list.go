@@ -23,6 +23,8 @@ type ListOptions struct {
 	Types    []string
 	Lanes    []string
 	Subjects []string
+	// Tags matches jobs that have all of these tags; at most 4.
+	Tags map[string]string
 	// Mine matches only jobs of the token's own subject.
 	Mine bool
 	// Bounds on when a job was created and when it last changed. After is inclusive, Before is exclusive; times are
@@ -106,6 +108,9 @@ func (o ListOptions) query() url.Values {
 		for _, v := range values {
 			q.Add(name, v)
 		}
+	}
+	for key, value := range o.Tags {
+		q.Add("tag", key+":"+value)
 	}
 	if o.Mine {
 		q.Set("mine", "true")

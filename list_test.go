@@ -25,6 +25,7 @@ func TestListQuery(t *testing.T) {
 		},
 			"lane=x&state=failed&state=pending&subject=s%26t&type=a+b"},
 		{ListOptions{Mine: true, Limit: 7, Cursor: "c-_"}, "cursor=c-_&limit=7&mine=true"},
+		{ListOptions{Tags: map[string]string{"customer": "c-17,x"}}, "tag=customer%3Ac-17%2Cx"},
 		{ListOptions{
 			CreatedAfter:  time.Date(2026, 1, 2, 1, 0, 0, 5e6, berlin),
 			UpdatedBefore: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC),

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -34,6 +35,7 @@ type submitConfig struct {
 	traceparent string
 	tracestate  string
 	streams     []string
+	tags        map[string]string
 }
 
 // Key sets the idempotency key, 1 to 128 characters: however often the submit is sent, by any client of the same user,
@@ -77,6 +79,14 @@ func CallbackURL(url string, states ...job.State) SubmitOption {
 // what it permits, of what this client may do itself; without any it is "read". See [Grant].
 func WithGrant(ttl time.Duration, permissions ...string) SubmitOption {
 	return func(s *submitConfig) { s.grant = &frame.GrantOptions{TTL: ttl.Seconds(), Permissions: permissions} }
+}
+
+// WithTags attaches tags to the job, by which it can be found: ListOptions.Tags, and in its documents. There may be 16,
+// with keys of 1 to 64 of the characters A-Z a-z 0-9 . _ - and values of 1 to 128 characters, none of them a control
+// character; the server refuses others. They never change: a submit whose key has a job already leaves that job's.
+func WithTags(tags map[string]string) SubmitOption {
+	tags = maps.Clone(tags)
+	return func(s *submitConfig) { s.tags = tags }
 }
 
 // Trace makes the job part of a trace other than that of Submit's context. parent and state are the values of the
@@ -246,6 +256,13 @@ func (s *submitConfig) appendBody(jobType string, payload any, overHTTP bool) ([
 	}
 	if s.callbackURL != "" {
 		b = appendString(append(b, `,"callbackUrl":`...), s.callbackURL)
+	}
+	if len(s.tags) > 0 {
+		raw, err := plainjson.Marshal(s.tags)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, `,"tags":`...), raw...)
 	}
 	if s.grant != nil {
 		raw, err := plainjson.Marshal(s.grant)

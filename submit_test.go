@@ -30,8 +30,9 @@ func TestSubmitFrame(t *testing.T) {
 		{"every option", 1, []SubmitOption{
 			Key(`k"é`), RunAt(at), Timeout(1500 * time.Millisecond), Deadline(48 * time.Hour), NoWatch(),
 			CallbackURL("https://x/?a=1&b=2"), Trace("00-1-2-01", "v=1"),
+			WithTags(map[string]string{"b": `<"é`, "a": "1"}),
 		},
-			`,"job":"a.b","payload":1,"key":"k\"é","runAt":"2026-05-06T06:08:09.5Z","timeout":1.5,"deadline":172800,"watch":false,"traceparent":"00-1-2-01","tracestate":"v=1","callbackUrl":"https://x/?a=1&b=2"}`},
+			`,"job":"a.b","payload":1,"key":"k\"é","runAt":"2026-05-06T06:08:09.5Z","timeout":1.5,"deadline":172800,"watch":false,"traceparent":"00-1-2-01","tracestate":"v=1","callbackUrl":"https://x/?a=1&b=2","tags":{"a":"1","b":"<\"é"}}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var cfg submitConfig

@@ -308,10 +308,15 @@ func (s *Server) countLocked(state job.State) (n int64) {
 
 func (s *Server) getStats(w http.ResponseWriter, q *http.Request) {
 	who := whoOf(q)
+	tags, err := readTags(q.URL.Query()["tag"])
+	if err != nil {
+		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
+		return
+	}
 	s.mu.Lock()
 	counts := map[frame.Count]int64{}
 	for _, r := range s.records {
-		if !who.sees(r) {
+		if !who.sees(r) || !tagged(r, tags) {
 			continue
 		}
 		counts[frame.Count{Type: r.doc.Type, Lane: lane, State: r.doc.State}]++
@@ -365,6 +370,7 @@ func (s *Server) listJobs(w http.ResponseWriter, q *http.Request) {
 type listQuery struct {
 	values url.Values
 	bounds map[string]time.Time // createdAfter and so on
+	tags   []tag                // all of them
 	limit  int
 	from   int // from the cursor: only jobs before this index of Server.order; -1 for all
 }
@@ -382,6 +388,8 @@ func readList(values url.Values) (listQuery, error) {
 				}
 			}
 		case "type", "lane", "subject", "mine":
+		case "tag":
+			o.tags, err = readTags(all)
 		case "createdAfter", "createdBefore", "updatedAfter", "updatedBefore":
 			o.bounds[name], err = job.ParseTime(first)
 		case "limit":
@@ -407,7 +415,32 @@ func readList(values url.Values) (listQuery, error) {
 	return o, nil
 }
 
+// tag is a tag that jobs must have.
+type tag struct{ key, value string }
+
+func readTags(all []string) (tags []tag, err error) {
+	if len(all) > job.MaxTagFilters {
+		return nil, fmt.Errorf("tag has more than %d values", job.MaxTagFilters)
+	}
+	for _, text := range all {
+		key, value, err := job.ParseTag(text)
+		if err != nil {
+			return nil, fmt.Errorf("tag %.80q: %w", text, err)
+		}
+		tags = append(tags, tag{key, value})
+	}
+	return tags, nil
+}
+
+// tagged reports whether the job has all tags.
+func tagged(r *record, all []tag) bool {
+	return !slices.ContainsFunc(all, func(t tag) bool { return r.doc.Tags[t.key] != t.value })
+}
+
 func (o listQuery) takes(r *record) bool {
+	if !tagged(r, o.tags) {
+		return false
+	}
 	for name, is := range map[string]string{"state": string(r.doc.State), "type": r.doc.Type, "lane": lane} {
 		if wanted := o.values[name]; len(wanted) > 0 && !slices.Contains(wanted, is) {
 			return false

@@ -80,6 +80,9 @@ func (s *Server) makeLocked(who identity, q frame.SubmitRequest) (frame.AckFrame
 	case s.faults.types != nil && !slices.Contains(s.faults.types, q.Job), s.types != nil && s.types[q.Job] == nil:
 		return refuse(code.UnknownJobType, "%.64q is not a job type here", q.Job)
 	}
+	if err := q.Tags.Validate(); err != nil {
+		return refuse(code.InvalidFrame, "tags: %s", err)
+	}
 	if err := who.checkSubmit(q.Job); err != nil {
 		return frame.AckFrame{}, nil, err
 	}
@@ -114,6 +117,7 @@ func (s *Server) makeLocked(who identity, q frame.SubmitRequest) (frame.AckFrame
 	r := &record{request: q, budget: budget, doc: job.Document{
 		JobID: fmt.Sprintf("00000000-0000-7000-8000-%012x", len(s.order)+1), Type: q.Job, State: job.Pending,
 		Attempt: 1, MaxAttempts: budget, CreatedAt: stamp(now),
+		Lane: lane, Tags: q.Tags,
 	}}
 	if q.RunAt != nil {
 		at := q.RunAt.UTC()

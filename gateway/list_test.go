@@ -69,7 +69,7 @@ func TestBadQueries(t *testing.T) {
 			{"/v1/jobs?cursor=" + strings.Repeat("A", 1000), "cursor is not one of this API", nil},
 			{"/v1/jobs?state=pending&cursor=" + good, "cursor is one of other filters", nil},
 			{"/v1/jobs?cursor=" + good, "cursor is one of other filters, or of another tenant", bearer},
-			{"/v1/stats?type=a", `"type" is not a parameter here: tenant is`, nil},
+			{"/v1/stats?type=a", `"type" is not a parameter here: tenant, tag are`, nil},
 			{"/v1/jobs/" + jobA + "/why?verbose=1", `"verbose" is not a parameter here: none is taken`, nil},
 		} {
 			a := w.http("GET", bad.query, bad.header, nil)

@@ -37,28 +37,29 @@ type fakeTracker struct {
 
 	gets atomic.Int64 // questions for one job
 
-	mu      sync.Mutex // guards all below
-	mute    bool       // lists are not covered
-	jobs    map[string]*fakeJob
-	streams map[*fakeStream]struct{}
-	silent  chan struct{}   // not nil: nothing is answered until it is closed
-	next    map[int32]int64 // positions
-	onOrder func(e *event.Event, version int64)
-	removed []string // every remove that was heard
-	adds    int
-	held    map[string]string   // reservations: job ID → holder
-	early   map[string][]func() // by job ID: adds that came before their job's accepted
-	lag     time.Duration       // before each record is folded
-	behind  map[string]*fakeJob // what streams are told of a job by a tracker that lags
-	asOf    int64               // Unix milliseconds
-	refuse  []connect.Code      // the next lists and counts are answered so, one after the other
-	lists   []*trackerpb.ListRequest
-	stats   []*trackerpb.StatsRequest
-	tickets map[string]fakeTicket
-	said    fakeStreams
-	dead    fakeDead
-	fleet   fakeFleet
-	past    fakePast
+	mu       sync.Mutex // guards all below
+	mute     bool       // lists are not covered
+	jobs     map[string]*fakeJob
+	streams  map[*fakeStream]struct{}
+	silent   chan struct{}   // not nil: nothing is answered until it is closed
+	next     map[int32]int64 // positions
+	onOrder  func(e *event.Event, version int64)
+	removed  []string // every remove that was heard
+	adds     int
+	held     map[string]string   // reservations: job ID → holder
+	early    map[string][]func() // by job ID: adds that came before their job's accepted
+	lag      time.Duration       // before each record is folded
+	behind   map[string]*fakeJob // what streams are told of a job by a tracker that lags
+	asOf     int64               // Unix milliseconds
+	untagged bool                // it is of a version that does not know of tags
+	refuse   []connect.Code      // the next lists and counts are answered so, one after the other
+	lists    []*trackerpb.ListRequest
+	stats    []*trackerpb.StatsRequest
+	tickets  map[string]fakeTicket
+	said     fakeStreams
+	dead     fakeDead
+	fleet    fakeFleet
+	past     fakePast
 }
 
 type fakeTicket struct {

@@ -78,6 +78,11 @@ func (f *fakeTracker) found(
 	}
 }
 
+// tagged reports whether a job has all tags. A tracker of an earlier version passes over them.
+func (f *fakeTracker) tagged(tags []*trackerpb.Tag, doc *job.Document) bool {
+	return f.untagged || !slices.ContainsFunc(tags, func(t *trackerpb.Tag) bool { return doc.Tags[t.Key] != t.Value })
+}
+
 // List implements trackerpbconnect.TrackerHandler.
 func (f *fakeTracker) List(
 	ctx context.Context, r *connect.Request[trackerpb.ListRequest],
@@ -95,10 +100,10 @@ func (f *fakeTracker) List(
 		return nil, err
 	}
 	among := func(list []string, v string) bool { return len(list) == 0 || slices.Contains(list, v) }
-	answer := &trackerpb.ListResponse{AsOf: f.asOf}
+	answer := &trackerpb.ListResponse{AsOf: f.asOf, Tagged: !f.untagged}
 	f.found(r.Msg.Tenant, r.Msg.Scope, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
 		if among(r.Msg.States, string(doc.State)) && among(r.Msg.Types, doc.Type) && among(r.Msg.Lanes, j.lane) &&
-			among(r.Msg.Subjects, j.subject) &&
+			among(r.Msg.Subjects, j.subject) && f.tagged(r.Msg.Tags, doc) &&
 			j.created >= r.Msg.CreatedFrom && (r.Msg.CreatedBefore == 0 || j.created < r.Msg.CreatedBefore) {
 			answer.Jobs = append(answer.Jobs, &trackerpb.ListedJob{Job: j.proto(doc.JobID), Created: j.created})
 		}
@@ -134,8 +139,11 @@ func (f *fakeTracker) Stats(
 	if err := f.refused(); err != nil {
 		return nil, err
 	}
-	answer := &trackerpb.StatsResponse{AsOf: f.asOf}
+	answer := &trackerpb.StatsResponse{AsOf: f.asOf, Tagged: !f.untagged}
 	f.found(r.Msg.Tenant, r.Msg.Scope, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
+		if !f.tagged(r.Msg.Tags, doc) {
+			return
+		}
 		answer.Counts = append(answer.Counts, &trackerpb.Count{
 			Type: doc.Type, Lane: j.lane, State: string(doc.State), Jobs: 1,
 		})

@@ -75,7 +75,7 @@ func (t trackers) load(ctx context.Context, scope *auth.Scope, jobID string) (*t
 func (t trackers) openJobs(ctx context.Context, tenant string) (open limits.Open, err error) {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
-	counted, err := t.up.Stats(ctx, tenant, nil)
+	counted, err := t.up.Stats(ctx, tenant, nil, nil)
 	if err != nil {
 		return open, err
 	}

@@ -30,6 +30,8 @@ type Job struct {
 	// Tenant and Subject say who owns the job. Subject may be empty.
 	Tenant  string
 	Subject string
+	// Tags are what the submitter has attached to the job; nil if there are none. They must not be changed.
+	Tags map[string]string
 	// Log writes to the worker's log, with the attributes job, run and attempt. Lines of level INFO and above are also
 	// items of the job's stream log, which all see who may see the job, with the attributes that the handler adds. It
 	// never waits: above 64 KiB per second, or 1 MiB per run, lines are left out of the stream, which says how many.

@@ -96,7 +96,7 @@ func newRun(
 	r.streams = newStreams(identity{r.jobID, r.dispatch, r.id}, p.limitsOf(req.Job), p.metrics.streams, p.storePiece)
 	r.job = &Job{
 		ID: req.JobID, Type: req.Job, Attempt: req.Attempt, MaxAttempts: req.Policy.Attempts,
-		Dispatch: req.Dispatch, Run: r.id, Tenant: req.Tenant, Subject: req.Subject,
+		Dispatch: req.Dispatch, Run: r.id, Tenant: req.Tenant, Subject: req.Subject, Tags: req.Tags,
 		report: r.progress, store: p.storeFile(event.ResultFolder(r.jobID, req.Life) + r.id),
 	}
 	r.job.connect(r.log, r.streams)
@@ -108,9 +108,9 @@ func newRun(
 		Type: event.Claimed, JobID: r.jobID, Life: req.Life,
 		Job: req.Job, Tenant: req.Tenant, Subject: req.Subject, Lane: laneName,
 		PayloadHash: req.PayloadHash, Policy: &req.Policy, RunAt: req.RunAt, CallbackURL: req.CallbackURL,
-		CallbackEvents: req.CallbackEvents,
-		Request:        &event.Position{Topic: l.topic, Partition: part.number, Offset: offset},
-		Dispatch:       r.dispatch, Run: r.id, Worker: p.worker, RequestedAt: requestedAt,
+		CallbackEvents: req.CallbackEvents, Tags: req.Tags,
+		Request:  &event.Position{Topic: l.topic, Partition: part.number, Offset: offset},
+		Dispatch: r.dispatch, Run: r.id, Worker: p.worker, RequestedAt: requestedAt,
 	}
 	var err error
 	if r.claim, err = event.Encode(&claimed); err != nil {

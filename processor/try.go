@@ -40,7 +40,7 @@ func try(ctx context.Context, p any, c bridge.Call) bridge.Ending {
 	runID := newRunID()
 	j := &Job{
 		ID: req.JobID, Type: req.Job, Attempt: req.Attempt, MaxAttempts: req.Policy.Attempts,
-		Dispatch: req.Dispatch, Run: runID, Tenant: req.Tenant, Subject: req.Subject,
+		Dispatch: req.Dispatch, Run: runID, Tenant: req.Tenant, Subject: req.Subject, Tags: req.Tags,
 		report: c.Progress,
 		store: func(_ context.Context, f File) (*event.Blob, error) {
 			content, err := io.ReadAll(f.Content)

@@ -55,6 +55,25 @@ var (
 	}
 )
 
+var (
+	tags           = job.Tags{"customer": "c-17", "note": "até já", "region": "eu-1"}
+	submitWithTags = frame.SubmitRequest{
+		Job: "report.generate", Payload: json.RawMessage(payloadJSON), Key: "2026-01", Tags: tags,
+	}
+)
+
+func taggedDocument() job.Document {
+	d := documents["pending"]
+	d.Lane, d.Subject, d.Tags = "reports", "alice", tags
+	return d
+}
+
+func taggedRequest() *topic.Request {
+	r := *request
+	r.Tags = tags
+	return &r
+}
+
 func seconds(f float64) job.Seconds { return must(job.SecondsOf(f)) }
 
 var collecting = &job.Progress{

@@ -67,6 +67,10 @@ func wires() []wire {
 			return event.Encode(&e)
 		}})
 	}
+	for _, e := range events[:2] { // accepted and claimed
+		e.Tags = tags
+		all = append(all, plain("event."+string(e.Type)+".tags", "event/"+string(e.Type), e))
+	}
 	for _, o := range orders {
 		all = append(all, wire{"order." + string(o.Type), "order/" + string(o.Type), o, func(b []byte) ([]byte, error) {
 			o, err := event.DecodeOrder(b)
@@ -100,6 +104,9 @@ func wires() []wire {
 		}),
 		plain("frame.submit.streams", "frame/submit", frame.ClientFrame{
 			Type: frame.Submit, ID: "1", SubmitRequest: submitWithStreams,
+		}),
+		plain("frame.submit.tags", "frame/submit", frame.ClientFrame{
+			Type: frame.Submit, ID: "1", SubmitRequest: submitWithTags,
 		}),
 		plain("frame.subscribe.streams", "frame/subscribe", frame.ClientFrame{
 			Type: frame.Subscribe, ID: "2", Jobs: must(json.Marshal([]frame.JobRef{{
@@ -154,6 +161,7 @@ func wires() []wire {
 		all = append(all, plain("job."+s, "job/document", documents[s]))
 	}
 	all = append(all,
+		plain("job.tags", "job/document", taggedDocument()),
 		plain("job.policy", "job/policy", policy),
 		plain("http.submit", "http/submit", submitRequest),
 		plain("http.batch", "http/batch", batchRequest),
@@ -212,6 +220,7 @@ func wires() []wire {
 	}
 	return append(all,
 		wire{"request.headers", "topic/request-headers", headerMap(must(request.Headers())), requestAgain},
+		wire{"request.headers.tags", "topic/request-headers", headerMap(must(taggedRequest().Headers())), requestAgain},
 		plain("status.headers", "topic/status-headers", statusHeaders),
 		wire{"audit.erase", "topic/audit", audits[0], auditAgain},
 		wire{"audit.payload", "topic/audit", audits[2], auditAgain},

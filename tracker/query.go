@@ -50,7 +50,7 @@ func (a *api) List(
 	if err != nil {
 		return nil, apiError(err)
 	}
-	response := &trackerpb.ListResponse{AsOf: asOf(overlays)}
+	response := &trackerpb.ListResponse{AsOf: asOf(overlays), Tagged: true}
 	for _, j := range page.Jobs {
 		response.Jobs = append(response.Jobs, &trackerpb.ListedJob{
 			Job:     &trackerpb.Job{JobId: j.ID, Version: j.Version, Document: j.Doc, Terminal: j.Ended},
@@ -101,8 +101,29 @@ func filterOf(m *trackerpb.ListRequest) (store.Query, error) {
 		}
 		q.States = append(q.States, job.State(s))
 	}
+	tags, err := tagsOf(m.Tags)
+	if err != nil {
+		return q, err
+	}
+	q.Tags = tags
 	limitTo(&q, m.Scope)
 	return q, nil
+}
+
+// tagsOf checks the tags of a request, and returns each once.
+func tagsOf(asked []*trackerpb.Tag) (tags []store.Tag, err error) {
+	if len(asked) > job.MaxTagFilters {
+		return nil, fmt.Errorf("tags must not have more than %d values", job.MaxTagFilters)
+	}
+	for _, t := range asked {
+		if err := job.ValidateTag(t.GetKey(), t.GetValue()); err != nil {
+			return nil, fmt.Errorf("tags: %w", err)
+		}
+		if tag := (store.Tag{Key: t.Key, Value: t.Value}); !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
+	return tags, nil
 }
 
 // limitTo restricts a query to the jobs of a scope.
@@ -134,6 +155,10 @@ func (a *api) Stats(
 	ctx context.Context, req *connect.Request[trackerpb.StatsRequest],
 ) (*connect.Response[trackerpb.StatsResponse], error) {
 	m := req.Msg
+	tags, err := tagsOf(m.Tags)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
 	st, overlays, err := a.overlays(ctx, m.Tenant, m.Partitions, m.Fresh)
 	if err != nil {
 		return nil, apiError(err)
@@ -143,7 +168,7 @@ func (a *api) Stats(
 	if err := a.lists.enter(ctx, m.Tenant); err != nil {
 		return nil, apiError(err)
 	}
-	q := store.Query{Tenant: m.Tenant}
+	q := store.Query{Tenant: m.Tenant, Tags: tags}
 	limitTo(&q, m.Scope)
 	var counts map[store.Tuple]int64
 	err = a.read(st, func() (err error) {
@@ -154,7 +179,7 @@ func (a *api) Stats(
 	if err != nil {
 		return nil, apiError(err)
 	}
-	response := &trackerpb.StatsResponse{AsOf: asOf(overlays)}
+	response := &trackerpb.StatsResponse{AsOf: asOf(overlays), Tagged: true}
 	for _, o := range overlays {
 		response.Closed = response.Closed || o.Closed
 	}

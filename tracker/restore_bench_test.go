@@ -149,8 +149,9 @@ func fillView(b *testing.B, views *view.Config, id store.Identity, jobs int, eac
 					`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`),
 				Attempts: []job.Attempt{
 					{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted},
-				}},
-			Version: int64(n + 1), Tenant: "acme", Subject: fmt.Sprint("owner-", n%1000), Lane: "default",
+				},
+				Subject: fmt.Sprint("owner-", n%1000), Lane: "default"},
+			Version: int64(n + 1), Tenant: "acme",
 			PayloadHash: "sha256:1", Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
 		}
 	}

@@ -262,9 +262,15 @@ func (w *world) submit(id string) (event.Position, int64) {
 // submitAs is submit for a subject.
 func (w *world) submitAs(id, subject string) (event.Position, int64) {
 	w.t.Helper()
+	return w.submitTagged(id, subject, nil)
+}
+
+// submitTagged is submitAs with tags.
+func (w *world) submitTagged(id, subject string, tags job.Tags) (event.Position, int64) {
+	w.t.Helper()
 	r := topic.Request{
 		JobID: id, Job: "demo.echo", Lane: "default", Dispatch: 1, Attempt: 1, Tenant: tenant,
-		Subject: subject, PayloadHash: "sha256:1", Policy: policy(), Time: time.Now(),
+		Subject: subject, PayloadHash: "sha256:1", Policy: policy(), Time: time.Now(), Tags: tags,
 	}
 	headers, err := r.Headers()
 	if err != nil {
@@ -276,7 +282,7 @@ func (w *world) submitAs(id, subject string) (event.Position, int64) {
 	}
 	w.produce(rec)
 	pos := event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}
-	return pos, w.append(&event.Event{Type: event.Accepted, JobID: id, Subject: subject, Request: &pos})
+	return pos, w.append(&event.Event{Type: event.Accepted, JobID: id, Subject: subject, Tags: tags, Request: &pos})
 }
 
 // statusRecord returns a record of status for a job with any value.

@@ -27,7 +27,7 @@ const (
 // single reports whether a flag is set that is about one job.
 func (c *SubmitCmd) single() bool {
 	return c.Key != "" || c.Stream != "" || c.NoWait || c.Timeout != nil || c.Deadline != nil || c.RunAt != nil ||
-		c.In != nil || c.Callback != "" || len(c.CallbackOn) > 0
+		c.In != nil || c.Callback != "" || len(c.CallbackOn) > 0 || len(c.Tag) > 0
 }
 
 // batchCount counts what became of the jobs of a file.
@@ -227,6 +227,9 @@ func (b *batchReader) item(text []byte) (ackwire.BatchItem, error) {
 		with(ackwire.Trace(trace, r.Tracestate))
 	} else if b.trace != "" {
 		with(ackwire.Trace(b.trace, ""))
+	}
+	if len(r.Tags) > 0 {
+		with(ackwire.WithTags(r.Tags))
 	}
 	if r.Grant != nil {
 		with(ackwire.WithGrant(time.Duration(r.Grant.TTL*float64(time.Second)), r.Grant.Permissions...))

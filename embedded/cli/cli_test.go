@@ -310,6 +310,14 @@ func TestCommands(t *testing.T) {
 			args: []string{"get", "0199-job"},
 		},
 		{
+			name: "get-tags",
+			s: &script{
+				document: document("pending",
+					`,"lane":"reports","subject":"al\u0007ice","tags":{"region":"eu","customer":"c-17\u202e"}`),
+			},
+			args: []string{"get", "0199-job"},
+		},
+		{
 			name: "get-stage",
 			s: &script{
 				document: document("processing",

@@ -38,6 +38,8 @@ type SubmitCmd struct {
 	RunAt    *instant       `name:"run-at" xor:"start" help:"Do not start before this time, as RFC 3339, up to 30 days ahead." placeholder:"TIME"`
 	In       *time.Duration `name:"in" xor:"start" help:"Do not start before this much time has passed, e.g. 10m." placeholder:"DURATION"`
 
+	Tag map[string]string `help:"Attach this tag to the job, so that it can be found by it. May be repeated, up to 16 times." placeholder:"KEY=VALUE" mapsep:"none"`
+
 	Traceparent string `help:"Trace that the job belongs to (W3C Trace Context)." env:"TRACEPARENT" placeholder:"00-TRACE-SPAN-FLAGS"`
 
 	Callback   string      `help:"URL that is sent a signed webhook when the job has ended." placeholder:"URL"`
@@ -60,6 +62,9 @@ func (c *SubmitCmd) Validate() error {
 		if f.d != nil && *f.d <= 0 {
 			return fmt.Errorf("--%s must be positive, not %s", f.name, *f.d)
 		}
+	}
+	if err := job.Tags(c.Tag).Validate(); err != nil {
+		return fmt.Errorf("--tag: %w", err)
 	}
 	switch {
 	case c.Batch != "" && (c.Type != "" || c.single()):
@@ -131,6 +136,9 @@ func (c *SubmitCmd) Run(env *Env) error {
 	}
 	if c.Callback != "" {
 		opts = append(opts, ackwire.CallbackURL(c.Callback, c.CallbackOn...))
+	}
+	if len(c.Tag) > 0 {
+		opts = append(opts, ackwire.WithTags(c.Tag))
 	}
 	j, err := client.Submit(ctx, c.Type, payload, opts...)
 	if err != nil {

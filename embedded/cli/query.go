@@ -22,12 +22,13 @@ const queryHelp = "Exit codes: 0 answered; 2 refused, not reachable or wrong usa
 
 // Filter selects jobs, of a list or for a bulk action.
 type Filter struct {
-	State   []string      `help:"Only jobs in these states, such as pending,retrying." placeholder:"STATE"`
-	Type    []string      `help:"Only jobs of these types." placeholder:"TYPE"`
-	Lane    []string      `help:"Only jobs of these lanes." placeholder:"LANE"`
-	Subject []string      `help:"Only jobs of this subject. May be repeated." placeholder:"SUBJECT" xor:"whose" sep:"none"`
-	Mine    bool          `help:"Only jobs of the token's subject." xor:"whose"`
-	Since   time.Duration `help:"Only jobs created within this time before now, e.g. 1h." placeholder:"DURATION"`
+	State   []string          `help:"Only jobs in these states, such as pending,retrying." placeholder:"STATE"`
+	Type    []string          `help:"Only jobs of these types." placeholder:"TYPE"`
+	Lane    []string          `help:"Only jobs of these lanes." placeholder:"LANE"`
+	Subject []string          `help:"Only jobs of this subject. May be repeated." placeholder:"SUBJECT" xor:"whose" sep:"none"`
+	Mine    bool              `help:"Only jobs of the token's subject." xor:"whose"`
+	Tag     map[string]string `help:"Only jobs with this tag. May be repeated, up to 4 times: they must have all of them." placeholder:"KEY=VALUE" mapsep:"none"`
+	Since   time.Duration     `help:"Only jobs created within this time before now, e.g. 1h." placeholder:"DURATION"`
 }
 
 // listOptions returns the filter for the client.
@@ -35,7 +36,7 @@ func (f *Filter) listOptions() (o ackwire.ListOptions, err error) {
 	if f.Since < 0 {
 		return o, refused(errors.New("--since must not be negative"))
 	}
-	o = ackwire.ListOptions{Types: f.Type, Lanes: f.Lane, Subjects: f.Subject, Mine: f.Mine}
+	o = ackwire.ListOptions{Types: f.Type, Lanes: f.Lane, Subjects: f.Subject, Mine: f.Mine, Tags: f.Tag}
 	for _, s := range f.State {
 		o.States = append(o.States, job.State(s))
 	}

@@ -127,8 +127,9 @@ func TestListAsks(t *testing.T) {
 	}
 	base := s.serve(t)
 	run(t, &Env{}, base, "list", "--state", "failed,pending", "--type", "a", "--type", "b", "--lane", "l", "--subject",
-		"bob", "--limit", "700")
-	if got, want := asked.Encode(), "lane=l&limit=500&state=failed&state=pending&subject=bob&type=a&type=b"; got != want {
+		"bob", "--limit", "700", "--tag", "customer=c,1=2")
+	if got, want := asked.Encode(), "lane=l&limit=500&state=failed&state=pending&subject=bob&tag=customer%3Ac%2C1%3D2&"+
+		"type=a&type=b"; got != want {
 		t.Errorf("asked for %s, want %s", got, want)
 	}
 	before := time.Now()

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -235,6 +237,19 @@ func (v *view) document(st ackwire.Status) {
 		row("data", "%s", p.Data)
 	}
 	row("attempt", "%d of %d", st.Attempt, st.MaxAttempts)
+	if st.Lane != "" {
+		row("lane", "%s", st.Lane)
+	}
+	if st.Subject != "" {
+		row("subject", "%s", st.Subject)
+	}
+	for i, key := range slices.Sorted(maps.Keys(st.Tags)) {
+		name := ""
+		if i == 0 {
+			name = "tags"
+		}
+		row(name, "%s: %s", key, st.Tags[key])
+	}
 	at("created", &st.CreatedAt)
 	at("started", st.StartedAt)
 	at("finished", st.FinishedAt)

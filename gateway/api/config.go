@@ -30,7 +30,8 @@ import (
 type Trackers interface {
 	Get(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.GetResponse, error)
 	List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb.ListResponse, error)
-	Stats(ctx context.Context, tenant string, scope *trackerpb.Scope) (*trackerpb.StatsResponse, error)
+	Stats(ctx context.Context, tenant string, scope *trackerpb.Scope, tags []*trackerpb.Tag) (
+		*trackerpb.StatsResponse, error)
 }
 
 // StreamTrackers answers questions about streams of jobs; upstream.Pair implements it.

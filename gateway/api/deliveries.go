@@ -27,7 +27,7 @@ func (rd *reads) getDeliveries(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	deliveries, err := rd.deliveries(r.Context(), got.Job.Tenant, got.Deliveries)
+	deliveries, err := rd.deliveries(r.Context(), id, got.Job.Tenant, got.Deliveries)
 	if err != nil {
 		rd.problem(w, problem.OfTracker(err))
 		return
@@ -37,10 +37,11 @@ func (rd *reads) getDeliveries(w http.ResponseWriter, r *http.Request) {
 
 // deliveries reads the documents of the webhooks' jobs in parallel; there are only a few.
 func (rd *reads) deliveries(
-	ctx context.Context, tenant string, known []*trackerpb.Delivery,
+	ctx context.Context, id auth.Identity, tenant string, known []*trackerpb.Delivery,
 ) ([]frame.Delivery, error) {
 	all := make([]frame.Delivery, len(known))
 	errs := make([]error, len(known))
+	hide := id.Scope(auth.Read).HidesSubject() // a webhook's job has the subject of the job that it tells of
 	var asked sync.WaitGroup
 	for i, d := range known {
 		all[i] = frame.Delivery{DeliveryID: d.JobId, Event: webhook.EventType(job.State(d.State)), Version: d.Version}
@@ -49,6 +50,9 @@ func (rd *reads) deliveries(
 			switch {
 			case err == nil:
 				all[i].Job = got.Job.Document
+				if hide {
+					all[i].Job = job.WithoutSubject(got.Job.Document)
+				}
 			case connect.CodeOf(err) != connect.CodeNotFound: // not found is no error: the webhook's retention may be over
 				errs[i] = err
 			}

@@ -61,7 +61,11 @@ func (ps *pasts) getHistory(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		ps.problem(w, pastProblem(err))
 	default:
-		ps.answer(w, historyOf(jobID, got))
+		h := historyOf(jobID, got)
+		if id.Scope(auth.Read).HidesSubject() {
+			hideSubjects(h)
+		}
+		ps.answer(w, h)
 	}
 }
 
@@ -149,6 +153,13 @@ func historyOf(jobID string, got *trackerpb.HistoryResponse) *frame.History {
 		h.Events = append(h.Events, shown)
 	}
 	return h
+}
+
+// hideSubjects has a history not say whose the job is, nor who has cancelled or retried it.
+func hideSubjects(h *frame.History) {
+	for i := range h.Events {
+		h.Events[i].Subject = ""
+	}
 }
 
 // begin counts what is read of a job's past, which costs much more than its document, as a list of jobs.

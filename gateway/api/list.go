@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // lists are the routes of all jobs of a tenant.
@@ -71,7 +72,7 @@ func (ls *lists) getStats(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	q, err := readQuery(r, tenantParam)
+	q, err := readQuery(r, tenantParam, tagParam)
 	if err != nil {
 		ls.problem(w, err)
 		return
@@ -81,11 +82,16 @@ func (ls *lists) getStats(w http.ResponseWriter, r *http.Request) {
 		ls.problem(w, err)
 		return
 	}
+	tags, err := tagsOf(q)
+	if err != nil {
+		ls.problem(w, err)
+		return
+	}
 	if err := ls.cfg.Limits.List(id.Tenant, id.Account()); err != nil {
 		ls.problem(w, err)
 		return
 	}
-	stats, err := ls.stats(r.Context(), id, tenant)
+	stats, err := ls.stats(r.Context(), id, tenant, tags)
 	if err != nil {
 		ls.problem(w, err)
 		return
@@ -93,7 +99,9 @@ func (ls *lists) getStats(w http.ResponseWriter, r *http.Request) {
 	ls.answer(w, stats)
 }
 
-func (ls *lists) stats(ctx context.Context, id auth.Identity, tenant string) (*frame.Stats, error) {
+func (ls *lists) stats(
+	ctx context.Context, id auth.Identity, tenant string, tags []*trackerpb.Tag,
+) (*frame.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, ls.cfg.ReadTimeout)
 	defer cancel()
 	names := ls.cfg.Types.Lanes()
@@ -101,7 +109,7 @@ func (ls *lists) stats(ctx context.Context, id auth.Identity, tenant string) (*f
 	if err != nil {
 		return nil, err
 	}
-	counted, err := ls.cfg.Trackers.Stats(ctx, tenant, id.Scope(auth.Read).Proto())
+	counted, err := ls.cfg.Trackers.Stats(ctx, tenant, id.Scope(auth.Read).Proto(), tags)
 	if err != nil {
 		return nil, queryProblem(err)
 	}

@@ -64,10 +64,29 @@ func invalid(name, format string, args ...any) error {
 const tenantParam = "tenant"
 
 // filterParameters are the parameters that select jobs, of lists and of bulk actions.
-var filterParameters = []string{tenantParam, "state", "type", "lane", "subject", "mine",
+var filterParameters = []string{tenantParam, "state", "type", "lane", "subject", "mine", tagParam,
 	"createdAfter", "createdBefore", "updatedAfter", "updatedBefore"}
 
 var listParameters = append(slices.Clone(filterParameters), "limit", "cursor")
+
+// tagParam names a tag that jobs must have, as key:value. It may be repeated.
+const tagParam = "tag"
+
+// tagsOf reads the tags that jobs must have, each once.
+func tagsOf(q url.Values) (tags []*trackerpb.Tag, err error) {
+	all := slices.Compact(slices.Sorted(slices.Values(q[tagParam])))
+	if len(all) > job.MaxTagFilters {
+		return nil, invalid(tagParam, "has more than %d values", job.MaxTagFilters)
+	}
+	for _, text := range all {
+		key, value, err := job.ParseTag(text)
+		if err != nil {
+			return nil, invalid(tagParam, "%.80q: %s", text, err)
+		}
+		tags = append(tags, &trackerpb.Tag{Key: key, Value: value})
+	}
+	return tags, nil
+}
 
 // tenantOf returns the tenant that a list or count is of: the identity's own, unless it may operate and names another.
 func tenantOf(q url.Values, id auth.Identity) (string, error) {
@@ -147,6 +166,9 @@ func filtered(q url.Values, rawQuery string, id auth.Identity) (*trackerpb.ListR
 				return nil, invalid(f.name, "%.64q is not %s", v, f.want)
 			}
 		}
+	}
+	if req.Tags, err = tagsOf(q); err != nil {
+		return nil, err
 	}
 	if err := onlyMine(q, id, req); err != nil {
 		return nil, err
@@ -306,6 +328,9 @@ func hashFilters(req *trackerpb.ListRequest) []byte {
 	h := sha256.New()
 	for _, list := range [][]string{{req.Tenant}, req.Subjects, req.States, req.Types, req.Lanes} {
 		fmt.Fprintf(h, "%q\n", list)
+	}
+	for _, t := range req.Tags {
+		fmt.Fprintf(h, "%q %q\n", t.Key, t.Value)
 	}
 	fmt.Fprintln(h, req.CreatedFrom, req.CreatedBefore, req.UpdatedFrom, req.UpdatedBefore)
 	return h.Sum(nil)[:filterHash]

@@ -95,6 +95,15 @@ func (s *Scope) Proto() *trackerpb.Scope {
 	return &trackerpb.Scope{AnyTenant: s.AnyTenant, Own: s.Own, Subject: s.Subject, JobIds: s.Jobs, Types: s.Types}
 }
 
+// HidesSubject reports whether documents are shown without the subject that has submitted the job: to a grant that
+// opens the jobs of others.
+func (s *Scope) HidesSubject() bool { return !s.Own && len(s.Jobs)+len(s.Types) > 0 }
+
+// HidesSubject is Scope.HidesSubject of a scope as a tracker is told of it.
+func HidesSubject(s *trackerpb.Scope) bool {
+	return s != nil && !s.Own && len(s.JobIds)+len(s.Types) > 0
+}
+
 // Owns reports whether a job of that owner may be in the scope, as far as its owner alone says.
 func (s *Scope) Owns(tenant, subject string) bool {
 	return (s.AnyTenant || tenant == s.Tenant) && (!s.Own || subject == s.Subject)

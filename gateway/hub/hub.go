@@ -9,6 +9,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/outbox"
 	"github.com/ackwire/ackwire/gateway/wire"
 	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
@@ -374,16 +375,31 @@ func (h *Hub) Update(j *trackerpb.Job) {
 	if len(entries) > 1 {
 		entries = slices.Clone(entries) // update may drop some
 	}
-	var f *outbox.Frame
+	var f, without *outbox.Frame // the frame, and the one for those who may not see the subject
+	var hidden *trackerpb.Job
 	for _, e := range entries {
 		switch {
 		case !e.watching: // an entry that may not see the job is never answered with WATCHING
 		case !e.scope.Owns(j.Tenant, j.Subject): // the ID has another job by now, which is somebody else's
 			e.watching = false
 			h.up.Lose(j.JobId)
-		case j.Version >= e.floor:
+		case j.Version < e.floor:
+		case e.scope.HidesSubject():
+			if hidden == nil {
+				hidden = withoutSubject(j)
+			}
+			without = h.update(e, hidden, without)
+		default:
 			f = h.update(e, j, f)
 		}
+	}
+}
+
+// withoutSubject returns a copy of a job whose document does not say who has submitted it.
+func withoutSubject(j *trackerpb.Job) *trackerpb.Job {
+	return &trackerpb.Job{
+		JobId: j.JobId, Version: j.Version, Document: job.WithoutSubject(j.Document), Terminal: j.Terminal,
+		Updated: j.Updated, Trace: j.Trace, SubjectHandle: j.SubjectHandle, Subject: j.Subject, Tenant: j.Tenant,
 	}
 }
 

@@ -73,6 +73,9 @@ func (c checks) examine(id auth.Identity, r frame.SubmitRequest) (*submission, e
 	if err := checkCallback(r); err != nil {
 		return nil, err
 	}
+	if err := r.Tags.Validate(); err != nil {
+		return nil, frame.NewProblem(code.InvalidFrame, "tags: "+err.Error())
+	}
 	var former []string
 	jobID, err := newJobID()
 	if err != nil {
@@ -96,6 +99,7 @@ func (c checks) examine(id auth.Identity, r frame.SubmitRequest) (*submission, e
 			JobID: jobID, Life: life, Job: t.Name, Lane: t.Lane, Dispatch: 1, Attempt: 1,
 			Tenant: id.Tenant, Subject: id.Subject, PayloadHash: hash, Policy: policy,
 			Time: now, RunAt: r.RunAt, CallbackURL: r.CallbackURL, CallbackEvents: r.CallbackEvents,
+			Tags:        r.Tags,
 			Traceparent: r.Traceparent, Tracestate: r.Tracestate,
 		},
 	}, nil

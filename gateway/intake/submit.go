@@ -212,7 +212,7 @@ func (in *Submits) produceAccepted(ctx context.Context, s *submission, request e
 		Subject: s.request.Subject,
 		Lane:    s.request.Lane, PayloadHash: s.request.PayloadHash, Policy: &s.request.Policy,
 		RunAt: s.request.RunAt, CallbackURL: s.request.CallbackURL, CallbackEvents: s.request.CallbackEvents,
-		Request: &request,
+		Tags: s.request.Tags, Request: &request,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("accepted event of job %s: %w", s.jobID, err)

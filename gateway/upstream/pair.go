@@ -182,7 +182,7 @@ func (p *Pair) learnPartitions(ctx context.Context) bool {
 func (p *Pair) awaitClosed(ctx context.Context) {
 	for !p.closed.Load() && pause.For(ctx, closedInterval) {
 		try, cancel := context.WithTimeout(ctx, p.former.owners.bounds.Steps)
-		stats, err := p.former.Stats(try, anyTenant, nil)
+		stats, err := p.former.Stats(try, anyTenant, nil, nil)
 		cancel()
 		if err == nil && stats.Closed {
 			p.NoteClosed()
@@ -274,12 +274,14 @@ func (p *Pair) List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb
 }
 
 // Stats is Upstream.Stats of both systems.
-func (p *Pair) Stats(ctx context.Context, tenant string, scope *trackerpb.Scope) (*trackerpb.StatsResponse, error) {
+func (p *Pair) Stats(
+	ctx context.Context, tenant string, scope *trackerpb.Scope, tags []*trackerpb.Tag,
+) (*trackerpb.StatsResponse, error) {
 	if p.former == nil {
-		return p.now.Stats(ctx, tenant, scope)
+		return p.now.Stats(ctx, tenant, scope, tags)
 	}
 	counts, err := askBoth(p, func(u *Upstream) (*trackerpb.StatsResponse, error) {
-		return u.Stats(ctx, tenant, scope)
+		return u.Stats(ctx, tenant, scope, tags)
 	})
 	if err != nil {
 		return nil, err

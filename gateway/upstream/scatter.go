@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -30,29 +31,47 @@ func (u *Upstream) List(ctx context.Context, req *trackerpb.ListRequest) (*track
 			CreatedFrom: req.CreatedFrom, CreatedBefore: req.CreatedBefore, UpdatedFrom: req.UpdatedFrom,
 			UpdatedBefore: req.UpdatedBefore,
 			After:         req.After, Limit: req.Limit, Fresh: u.written.of(partitions), Scope: req.Scope, Brief: req.Brief,
+			Tags: req.Tags,
 		}))
 		if err != nil {
 			return nil, err
 		}
-		return r.Msg, nil
+		return r.Msg, heeded(req.Tags, r.Msg.Tagged)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return mergeLists(pages, int(req.Limit), MaxPageBytes), nil
+	merged := mergeLists(pages, int(req.Limit), MaxPageBytes)
+	for _, j := range merged.Jobs {
+		j.Job.Document = shown(req.Scope, j.Job.Document)
+	}
+	return merged, nil
+}
+
+var errTags = errors.New("a tracker of an earlier version does not know of tags")
+
+// heeded returns an error that is worth another try if a tracker has passed over the tags that were asked for: it has
+// answered about jobs that do not have them.
+func heeded(tags []*trackerpb.Tag, tagged bool) error {
+	if len(tags) > 0 && !tagged {
+		return connect.NewError(connect.CodeUnavailable, errTags)
+	}
+	return nil
 }
 
 // Stats asks every tracker for the counts of the tenant's jobs that are in the scope, all of them if it is nil, and
-// adds them up. It tries again as List does.
-func (u *Upstream) Stats(ctx context.Context, tenant string, scope *trackerpb.Scope) (*trackerpb.StatsResponse, error) {
+// have all tags, and adds them up. It tries again as List does.
+func (u *Upstream) Stats(
+	ctx context.Context, tenant string, scope *trackerpb.Scope, tags []*trackerpb.Tag,
+) (*trackerpb.StatsResponse, error) {
 	all, err := scatter(ctx, u, func(c trackerpbconnect.TrackerClient, partitions []int32) (*trackerpb.StatsResponse,
 		error) {
 		r, err := c.Stats(ctx, connect.NewRequest(&trackerpb.StatsRequest{Tenant: tenant, Partitions: partitions,
-			Scope: scope, Fresh: u.written.of(partitions)}))
+			Scope: scope, Tags: tags, Fresh: u.written.of(partitions)}))
 		if err != nil {
 			return nil, err
 		}
-		return r.Msg, nil
+		return r.Msg, heeded(tags, r.Msg.Tagged)
 	})
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/queue"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/pause"
@@ -325,10 +326,23 @@ func (u *Upstream) client(addr string) trackerpbconnect.TrackerClient {
 // Get asks the tracker that owns the job's partition. It tries again while there is no owner, until ctx ends. Its
 // errors have Connect codes.
 func (u *Upstream) Get(ctx context.Context, req *trackerpb.GetRequest) (*trackerpb.GetResponse, error) {
-	return ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.GetResponse],
+	got, err := ask(ctx, u, req.JobId, func(c trackerpbconnect.TrackerClient) (*connect.Response[trackerpb.GetResponse],
 		error) {
 		return c.Get(ctx, connect.NewRequest(req))
 	})
+	if err == nil && got.Job != nil {
+		got.Job.Document = shown(req.Scope, got.Job.Document)
+	}
+	return got, err
+}
+
+// shown returns a job's document as a scope may see it: who has submitted the job is no matter of a grant that opens
+// others' jobs.
+func shown(scope *trackerpb.Scope, document []byte) []byte {
+	if !auth.HidesSubject(scope) {
+		return document
+	}
+	return job.WithoutSubject(document)
 }
 
 // Reserve reserves an idempotency key, or finds its job. It tries again as Get does.

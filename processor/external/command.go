@@ -176,7 +176,7 @@ func (c *Command) environment(j *processor.Job, dir string) []string {
 		{"ID", j.ID}, {"TYPE", j.Type},
 		{"ATTEMPT", strconv.Itoa(j.Attempt)}, {"MAX_ATTEMPTS", strconv.Itoa(j.MaxAttempts)},
 		{"DISPATCH", strconv.Itoa(j.Dispatch)}, {"RUN", j.Run},
-		{"TENANT", j.Tenant}, {"SUBJECT", j.Subject},
+		{"TENANT", j.Tenant}, {"SUBJECT", j.Subject}, {"TAGS", tagsText(j)},
 	} {
 		env = append(env, service.JobVariables+v.name+"="+v.value)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/processor"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/strict"
 	"github.com/ackwire/ackwire/schemas/text"
 )
@@ -182,6 +183,24 @@ func setHeaders(h http.Header, j *processor.Job) {
 	if j.Subject != "" {
 		h.Set("Ackwire-Subject", headerValue(j.Subject))
 	}
+	if tags := headerValue(tagsText(j)); tags != "" && len(tags) <= maxTagsHeader {
+		h.Set("Ackwire-Tags", tags)
+	}
+}
+
+// maxTagsHeader bounds the header of a job's tags, in bytes: many servers take no more than 8 KiB of headers.
+const maxTagsHeader = 4 << 10
+
+// tagsText returns a job's tags as a JSON object, or nothing if it has none.
+func tagsText(j *processor.Job) string {
+	if len(j.Tags) == 0 {
+		return ""
+	}
+	b, err := plainjson.Marshal(j.Tags)
+	if err != nil { // cannot happen: they are texts
+		return ""
+	}
+	return string(b)
 }
 
 // headerValue encodes a value for an HTTP header as CloudEvents requires (HTTP protocol binding §3.1.3.2): all bytes of

@@ -39,6 +39,7 @@ func handle(
 	got, err := processortest.Run(ctx, func(p *processor.Processor) { processor.HandleRaw(p, "text.count", h) },
 		processortest.Job{
 			Type: "text.count", Payload: json.RawMessage(payload), Attempt: 2, Tenant: "acme", Subject: "älice",
+			Tags:    map[string]string{"customer": "c 1", "a": "é"},
 			Timeout: job.Seconds(timeout),
 		}, opts...)
 	if err != nil {
@@ -82,7 +83,8 @@ func TestEndpointIsToldAndAnswers(t *testing.T) {
 		for name, want := range map[string]string{"Ce-Specversion": "1.0", "Ce-Type": "text.count", "Ce-Id": "test-job",
 			"Idempotency-Key": `"test-job"`,
 			"Ackwire-Attempt": "2", "Ackwire-Max-Attempts": "3", "Ackwire-Dispatch": "1", "Ackwire-Tenant": "acme",
-			"Ackwire-Subject": "%C3%A4lice", "Content-Type": "application/json"} {
+			"Ackwire-Subject": "%C3%A4lice", "Ackwire-Tags": "{%22a%22:%22%C3%A9%22,%22customer%22:%22c%201%22}",
+			"Content-Type": "application/json"} {
 			if got := r.Header.Get(name); got != want {
 				t.Errorf("header %s is %q, want %q", name, got, want)
 			}

@@ -28,7 +28,7 @@ func TestACommandIsToldNothingThatIsASetting(t *testing.T) {
 			told = append(told, name)
 		}
 	}
-	if len(told) != 8 {
+	if len(told) != 9 {
 		t.Errorf("told of the job: %q", told)
 	}
 }

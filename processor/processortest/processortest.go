@@ -32,6 +32,7 @@ type Job struct {
 	MaxAttempts int
 	Tenant      string
 	Subject     string
+	Tags        map[string]string
 	// Timeout bounds the handler's context; 0 means no bound.
 	Timeout job.Seconds
 }
@@ -99,7 +100,7 @@ func Run(
 	e := bridge.Try(ctx, p, bridge.Call{
 		Request: topic.Request{
 			JobID: cmp.Or(j.ID, "test-job"), Job: j.Type, Dispatch: max(j.Dispatch, 1), Attempt: max(j.Attempt, 1),
-			Tenant: j.Tenant, Subject: j.Subject,
+			Tenant: j.Tenant, Subject: j.Subject, Tags: j.Tags,
 			Policy: job.Policy{Attempts: attempts(j.MaxAttempts), Timeout: j.Timeout},
 		},
 		Payload: payload,

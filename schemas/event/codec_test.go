@@ -53,6 +53,8 @@ var hostile = []string{
 	fence + `,"request":{"topic":"t","partition":2147483648,"offset":1}`, fence + `,"request":[]`, fence + `,"request":{}`,
 	fence + `,"progress":{"percent":-0}`, fence + `,"progress":{"percent":1e-7}`, fence + `,"progress":{"percent":1e308}`,
 	`"policy":{"attempts":3,"backoff":null,"lease":null}`,
+	fence + `,"tags":{"a":null,"b":"\ud83d\ude00"}`, fence + `,"tags":{"a":"1","a":"2"}`, fence + `,"tags":{"a":1}`,
+	fence + `,"tags":{}`, fence + `,"tags":[]`, fence + `,"tags":null,"Tags":{"a":"1"}`, fence + ",\"tags\":{\"a\":\"\xff\"}",
 	fence + `,"progress":{"percent":1,"stage":null,"data":null,"omitted":null}`,
 	fence + `,"progress":{"stage":"A b","data": { "a" : [ 1 , "<" ] } ,"omitted":["data",null]}`,
 	fence + `,"progress":{"data":{"a":1,"a":2},"Stage":"x"}`, fence + `,"progress":{"data":"\ud800","data":1}`,

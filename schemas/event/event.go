@@ -93,6 +93,7 @@ type Event struct {
 	// CallbackEvents are the states for which CallbackURL is called when the job enters them; if empty, the
 	// terminal ones.
 	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
+	Tags           job.Tags    `json:"tags,omitempty"`
 
 	// Request is the request record: in accepted, claimed and requeued, and in payloadLost and
 	// requestLost the one that a pending job waits for.
@@ -297,6 +298,7 @@ func (e *Event) Validate() error {
 		need("request", e.Request.valid())
 		need("callbackEvents", len(e.CallbackEvents) <= len(job.States) &&
 			!slices.ContainsFunc(e.CallbackEvents, func(s job.State) bool { return !s.Valid() }))
+		need("tags", e.Tags.Validate() == nil)
 	}
 	switch e.Type {
 	case Accepted:

@@ -131,6 +131,8 @@ type SubmitRequest struct {
 	// CallbackEvents are the states for which CallbackURL is called when the job enters them; if absent, the
 	// terminal ones.
 	CallbackEvents []job.State `json:"callbackEvents,omitempty"`
+	// Tags are attached to the job, which can be found by them: see job.Tags.
+	Tags job.Tags `json:"tags,omitempty"`
 	// Traceparent is the client's trace (W3C Trace Context §3.2); over HTTP it is the header of this name.
 	// A malformed one is ignored.
 	Traceparent string `json:"traceparent,omitempty"`

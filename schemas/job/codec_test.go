@@ -37,7 +37,9 @@ func examples(t testing.TB, pattern string) (all [][]byte) {
 func FuzzDocument(f *testing.F) {
 	codectest.Fuzz(f, documents, append(examples(f, "job.*.json"), []byte(`{"attempts":[null,{"error":null},{}],"result":null}`),
 		[]byte(`{"progress":{"stage":null,"data": [ 1 , {"a":null} ],"omitted":["stage","data"]}}`),
-		[]byte(`{"progress":{"data":null,"omitted":[]}}`))...)
+		[]byte(`{"progress":{"data":null,"omitted":[]}}`),
+		[]byte(`{"tags":{"a":null,"b":"\ud800"},"lane":null}`), []byte(`{"tags":{}}`), []byte(`{"tags":{"a":1}}`),
+		[]byte(`{"tags":{"a":"1","a":"2"}}`))...)
 }
 
 // FuzzPolicy compares a codec of policies with encoding/json, in both directions.

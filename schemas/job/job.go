@@ -71,6 +71,11 @@ type Document struct {
 	// handed back by a worker that could not run it; of several in a row with the same error only
 	// the last is kept.
 	Attempts []Attempt `json:"attempts,omitempty"`
+	Lane     string    `json:"lane,omitempty"` // where it runs
+	// Subject is the token's with which the job was submitted. It is absent if that had none, and for a reader with a
+	// grant for others' jobs.
+	Subject string `json:"subject,omitempty"`
+	Tags    Tags   `json:"tags,omitempty"` // what its submitter has attached to it
 }
 
 // MaxRuns bounds a document's Attempts.

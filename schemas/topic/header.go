@@ -26,6 +26,7 @@ const (
 	HeaderCallbackURL = "ackwire-callback-url" // absent when there is none
 	// HeaderCallbackEvents is a list of states, separated by commas; absent for the terminal ones.
 	HeaderCallbackEvents = "ackwire-callback-events"
+	HeaderTags           = "ackwire-tags" // job.Tags as JSON; absent when there are none
 	// HeaderPayloadBlob is the key of the payload in the blob store; the record's value is then empty.
 	HeaderPayloadBlob = "ackwire-payload-blob"
 	HeaderTraceparent = "traceparent" // W3C Trace Context §3.2

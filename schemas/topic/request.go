@@ -11,6 +11,8 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/codec"
 	"github.com/ackwire/ackwire/schemas/job"
+	"github.com/ackwire/ackwire/schemas/plainjson"
+	"github.com/ackwire/ackwire/schemas/strict"
 )
 
 // Header is one header of a Kafka record.
@@ -37,6 +39,7 @@ type Request struct {
 	CallbackURL string     // the endpoint of webhooks; empty when there are none
 	// CallbackEvents are the states for which CallbackURL is called when the job enters them.
 	CallbackEvents []job.State
+	Tags           job.Tags // what the submitter has attached to the job
 	Traceparent    string
 	Tracestate     string
 	// PayloadBlob is the key, in the blob store, of a payload that is too large for the log; empty when the
@@ -53,6 +56,14 @@ func (r *Request) Headers() ([]Header, error) {
 		return nil, err
 	}
 	h := make([]Header, 0, 20)
+	tags := ""
+	if len(r.Tags) > 0 {
+		b, err := plainjson.Marshal(r.Tags)
+		if err != nil {
+			return nil, err
+		}
+		tags = string(b)
+	}
 	add := func(key, value string) { h = append(h, Header{key, []byte(value)}) }
 	optional := func(key, value string) {
 		if value != "" {
@@ -76,6 +87,7 @@ func (r *Request) Headers() ([]Header, error) {
 	add(HeaderPayloadHash, r.PayloadHash)
 	optional(HeaderCallbackURL, r.CallbackURL)
 	optional(HeaderCallbackEvents, joinStates(r.CallbackEvents))
+	optional(HeaderTags, tags)
 	optional(HeaderTraceparent, r.Traceparent)
 	optional(HeaderTracestate, r.Tracestate)
 	optional(HeaderPayloadBlob, r.PayloadBlob)
@@ -157,6 +169,18 @@ func ParseRequest(key string, headers []Header) (Request, error) {
 			return !s.Valid()
 		}) {
 			problems = append(problems, fmt.Errorf("header %s is not a list of states", HeaderCallbackEvents))
+		}
+	}
+	if v := values[HeaderTags]; v != "" {
+		err := strict.Check([]byte(v)) // no key twice
+		if err == nil {
+			err = strict.Unmarshal([]byte(v), &r.Tags)
+		}
+		if err == nil {
+			err = r.Tags.Validate()
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("header %s: %w", HeaderTags, err))
 		}
 	}
 	if key != r.JobID {

@@ -16,7 +16,7 @@ func example() Request {
 		Subject:     "alice",
 		PayloadHash: "sha256:00", Policy: job.Policy{Attempts: 3, Lease: job.Seconds(time.Minute)}, Time: at, RunAt: &at,
 		CallbackURL: "https://example.com/hook", Traceparent: "00-1-2-01", Tracestate: "vendor=1",
-		PayloadBlob: "payloads/j/1"}
+		PayloadBlob: "payloads/j/1", Tags: job.Tags{"customer": "c-17", "note": "é\" \\u003c"}}
 }
 
 func TestARequestSurvivesItsHeaders(t *testing.T) {
@@ -39,7 +39,7 @@ func TestEachHeader(t *testing.T) {
 	optional := map[string]bool{HeaderSpecVersion: true, HeaderSource: true, HeaderTime: true, HeaderContentType: true,
 		HeaderLane:    true,
 		HeaderSubject: true, HeaderLife: true, HeaderCallbackURL: true, HeaderTraceparent: true, HeaderTracestate: true,
-		HeaderRunAt: true, HeaderPayloadBlob: true}
+		HeaderRunAt: true, HeaderPayloadBlob: true, HeaderTags: true}
 	r := example()
 	headers, err := r.Headers()
 	if err != nil {
@@ -65,6 +65,9 @@ func TestEachHeader(t *testing.T) {
 		HeaderPayloadHash: {strings.Repeat("x", 257)}, HeaderCallbackURL: {"https://a.example/" + strings.Repeat("x", 2048)},
 		HeaderCallbackEvents: {"\xff", "dead"}, HeaderLane: {"a/b", "Ä"}, HeaderLife: {"..", "a/b", strings.Repeat("x", 65)},
 		HeaderPayloadBlob: {"payloads/k/1", "payloads/j/../k/1", "/etc/passwd"},
+		HeaderTags: {
+			"{", "[]", "7", `"a"`, `{"a":1}`, `{"a":""}`, `{"a b":"v"}`, `{"a":"1","a":"2"}`, "{\"a\":\"\xff\"}", `{"a":"\n"}`,
+		},
 	} {
 		for _, value := range bad {
 			if _, err := ParseRequest("j", append(append([]Header(nil), headers...), Header{key, []byte(value)})); err == nil {

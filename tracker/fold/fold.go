@@ -224,8 +224,13 @@ func (s *step) accepted() Result {
 		return s.took()
 	case !s.old.Accepted && !s.old.Ended() && s.old.Source == *s.e.Request:
 		// The job was born by a claim from this very request. Claims carry everything else, so only
-		// the flag is missing. An ended job ignores the event.
-		s.change().Accepted = true
+		// the flag is missing, and the tags if the claim's worker does not know of them. An ended job
+		// ignores the event.
+		j := s.change()
+		j.Accepted = true
+		if len(j.Doc.Tags) == 0 && len(s.e.Tags) > 0 {
+			j.Doc.Tags = s.e.Tags
+		}
 		return s.took()
 	case s.old.PayloadHash == s.e.PayloadHash:
 		return s.refuse(Duplicate)

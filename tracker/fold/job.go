@@ -24,9 +24,7 @@ type Job struct {
 	// empty for a job that was made before lives were introduced.
 	Life string `json:"life,omitempty"`
 
-	Tenant      string     `json:"tenant"`
-	Subject     string     `json:"subject,omitempty"`
-	Lane        string     `json:"lane,omitempty"`
+	Tenant      string     `json:"tenant"` // subject and lane are in Doc
 	PayloadHash string     `json:"payloadHash"`
 	Policy      job.Policy `json:"policy"`
 
@@ -45,6 +43,9 @@ type Job struct {
 	Source event.Position `json:"source"`
 	// Accepted is false for a job that was born by a claim whose accepted is still to come.
 	Accepted bool `json:"accepted"`
+	// ByWriter says that the document's updatedAt was set by the event's writer, so that no rule decides by it. It
+	// stands beside another bool because every job in memory would have 64 bytes more without.
+	ByWriter bool `json:"byWriter,omitempty"`
 
 	// Dispatch rises each time the job is dispatched again. It is the fence: events of runs of an
 	// earlier dispatch are refused.
@@ -67,10 +68,8 @@ type Job struct {
 	// Skew is how far the timestamp of the record that began the job's state was ahead of the clock of
 	// the partition's owner. Timers subtract it. It is 0 where brokers stamp records.
 	Skew time.Duration `json:"skew,omitempty"`
-	// Ahead is how far the document's updatedAt was ahead of that clock. ByWriter says that updatedAt was set by
-	// the event's writer, so that no rule decides by it.
-	Ahead    time.Duration `json:"ahead,omitempty"`
-	ByWriter bool          `json:"byWriter,omitempty"`
+	// Ahead is how far the document's updatedAt was ahead of that clock.
+	Ahead time.Duration `json:"ahead,omitempty"`
 	// CancelAt is when the cancellation of the current run was requested.
 	CancelAt *time.Time `json:"cancelAt,omitempty"`
 
@@ -117,6 +116,7 @@ func (j *Job) Document() []byte {
 		d := &j.Doc
 		short := job.Document{
 			JobID: d.JobID, Type: d.Type, State: d.State, Attempt: d.Attempt, MaxAttempts: d.MaxAttempts,
+			Lane: d.Lane, Subject: d.Subject, Tags: d.Tags,
 		}
 		doc, _ = job.EncodeDocument(&short)
 	}
@@ -143,10 +143,10 @@ func born(e *event.Event, at Meta) *Job {
 			Attempt:     1,
 			MaxAttempts: e.Policy.Attempts,
 			CreatedAt:   at.Time,
+			Lane:        e.Lane,
+			Subject:     e.Subject,
 		},
 		Tenant:      e.Tenant,
-		Subject:     e.Subject,
-		Lane:        e.Lane,
 		PayloadHash: e.PayloadHash,
 		Policy:      *e.Policy,
 		CallbackURL: e.CallbackURL, CallbackEvents: e.CallbackEvents,
@@ -154,6 +154,9 @@ func born(e *event.Event, at Meta) *Job {
 		Request:  e.Request,
 		Dispatch: 1,
 		RoundAt:  at.Clock,
+	}
+	if len(e.Tags) > 0 { // the map is nobody else's, and is not changed
+		j.Doc.Tags = e.Tags
 	}
 	if e.RunAt != nil {
 		runAt := e.RunAt.UTC()

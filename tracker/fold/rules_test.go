@@ -16,8 +16,8 @@ func TestRuleClaimCreatesTheJobThatItOvertook(t *testing.T) {
 	l.took("the claim is the job's first event", event.Claimed)
 	l.wantState("accepted may be lost", job.Processing)
 	l.wantOrders("the run may go on", "granted r1")
-	if j := l.job; j.Tenant != "acme" || j.Subject != "alice" || j.Lane != "default" || j.PayloadHash != "sha256:1" ||
-		j.Source != *request(7) || j.Policy != *policy() {
+	if j := l.job; j.Tenant != "acme" || j.Doc.Subject != "alice" || j.Doc.Lane != "default" ||
+		j.PayloadHash != "sha256:1" || j.Source != *request(7) || j.Policy != *policy() {
 		t.Fatalf("claims carry the job's identity, got %+v", j)
 	}
 	l.took("it comes late", event.Accepted)

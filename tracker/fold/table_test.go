@@ -390,8 +390,8 @@ func tableJob(column string) *Job {
 	created, started, due := t0, t0.Add(time.Minute), t0.Add(2*time.Minute)
 	j := &Job{
 		Doc: job.Document{JobID: jobID, Type: "report.generate", State: job.State(column), Attempt: 3, MaxAttempts: 4,
-			CreatedAt: created, UpdatedAt: started},
-		Version: tableVersion, Life: "life-2", Tenant: "acme", Subject: "alice", Lane: "default", PayloadHash: "sha256:1",
+			CreatedAt: created, UpdatedAt: started, Subject: "alice", Lane: "default"},
+		Version: tableVersion, Life: "life-2", Tenant: "acme", PayloadHash: "sha256:1",
 		Policy: *policy(), Source: *request(7), Accepted: true,
 		Dispatch: tableDispatch, Round: tableRound, RoundAt: created, Request: request(30),
 	}

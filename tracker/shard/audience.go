@@ -71,7 +71,7 @@ func (a *audience) followers(e *entry) map[*watch.Stream]uint32 {
 	if len(a.subjects.handles) == 0 || !a.catching.ready.Load() || e.job.Doc.Type == topic.WebhookType {
 		return nil
 	}
-	return a.subjects.handles[subject{e.job.Tenant, e.job.Subject}]
+	return a.subjects.handles[subject{e.job.Tenant, e.job.Doc.Subject}]
 }
 
 // watch has a stream told of the entry's job from now on.

@@ -133,7 +133,7 @@ func TestAudienceOfASubject(t *testing.T) {
 	hook.Doc.Type = topic.WebhookType
 	s.become(&entry{id: "hook"}, hook)
 	other := versionOf("other", job.Pending, 4)
-	other.Subject = "bob"
+	other.Doc.Subject = "bob"
 	s.become(&entry{id: "other"}, other)
 	sent(t, "then there is", stream, "covers [7] of 1", "a@2 by 7")
 	s.add(t.Context(), stream, &trackerpb.WatchAdd{JobId: "a", After: 2})

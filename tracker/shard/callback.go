@@ -128,7 +128,7 @@ func (w *webhooks) queue(ctx context.Context, j *fold.Job, within *traced) error
 	sum := sha256.Sum256(payload)
 	r := topic.Request{
 		JobID: id, Job: topic.WebhookType, Lane: topic.WebhookLane, Dispatch: 1, Attempt: 1,
-		Tenant: j.Tenant, Subject: j.Subject, PayloadHash: "sha256:" + hex.EncodeToString(sum[:]),
+		Tenant: j.Tenant, Subject: j.Doc.Subject, PayloadHash: "sha256:" + hex.EncodeToString(sum[:]),
 		Policy: webhookPolicy(j.Policy.Retention), Time: j.Doc.UpdatedAt,
 	}
 	if within != nil {

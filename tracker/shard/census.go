@@ -57,7 +57,7 @@ func (c *census) measure(e *entry, was *fold.Job, by *event.Event) {
 		return
 	}
 	if e.kind == nil {
-		e.kind = c.metrics.Lanes.kind(e.job.Lane, e.job.Doc.Type)
+		e.kind = c.metrics.Lanes.kind(e.job.Doc.Lane, e.job.Doc.Type)
 	}
 	e.kind.measure(was, e.job, by)
 }
@@ -100,7 +100,7 @@ func (c *census) tally(e *entry, was, j *fold.Job) {
 		if known == nil {
 			known = was
 		}
-		e.kind = c.metrics.Lanes.kind(known.Lane, known.Doc.Type)
+		e.kind = c.metrics.Lanes.kind(known.Doc.Lane, known.Doc.Type)
 	}
 	c.add(e.kind.lane, before, -1)
 	c.add(e.kind.lane, now, 1)

@@ -19,7 +19,7 @@ func TestCensusFollowsAJob(t *testing.T) {
 	}
 	e := &entry{id: "a"}
 	other := aJob("a", job.Pending)
-	other.Lane = "bulk"
+	other.Doc.Lane = "bulk"
 	for _, step := range []struct {
 		why                              string
 		to                               *fold.Job

@@ -89,7 +89,7 @@ func (e *entry) document() *trackerpb.Job {
 func publish(j *fold.Job, doc []byte) *trackerpb.Job {
 	return &trackerpb.Job{
 		JobId: j.Doc.JobID, Version: j.Version, Document: doc, Terminal: j.Ended(),
-		Updated: j.UpdatedAt().UnixMilli(), Subject: j.Subject, Tenant: j.Tenant,
+		Updated: j.UpdatedAt().UnixMilli(), Subject: j.Doc.Subject, Tenant: j.Tenant,
 	}
 }
 

@@ -34,7 +34,7 @@ func (s *Shard) snapshot(e *entry) Snapshot {
 	return Snapshot{Job: e.document(), State: j.Doc.State, Source: j.Source, PayloadHash: j.PayloadHash,
 		Round: j.Round, Life: j.Life,
 		ResultBlob: j.ResultBlob,
-		Lane:       j.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.clock.fresh.asOf,
+		Lane:       j.Doc.Lane, Request: j.Request, Deliveries: j.Deliveries, AsOf: s.clock.fresh.asOf,
 		Created: j.Doc.CreatedAt, Updated: j.Doc.UpdatedAt, Folded: s.pos.next}
 }
 

@@ -86,7 +86,7 @@ func (h *handOuts) produceAgain(ctx context.Context, j *fold.Job, within *traced
 	defer func() { endSpan(span, err) }()
 	request := &kgo.Record{
 		Context: elsewhere(inTrace, j),
-		Topic:   h.sender.names.Requests(j.Lane),
+		Topic:   h.sender.names.Requests(j.Doc.Lane),
 		Key:     source.Key,
 		Value:   source.Value,
 		Headers: nextHeaders(source.Headers, j),

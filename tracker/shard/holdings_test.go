@@ -27,7 +27,7 @@ func TestHoldingsAreWhatTheJobsSay(t *testing.T) {
 		case 0:
 			e.job = nil
 		case 1:
-			e.job = &fold.Job{Doc: job.Document{JobID: e.id, State: job.Completed}, Lane: "a"}
+			e.job = &fold.Job{Doc: job.Document{JobID: e.id, State: job.Completed, Lane: "a"}}
 		case 2: // a beat of the same run
 			if isHeld(e) {
 				j := *e.job
@@ -36,8 +36,8 @@ func TestHoldingsAreWhatTheJobsSay(t *testing.T) {
 			}
 		default:
 			e.job = &fold.Job{Doc: job.Document{JobID: e.id, State: job.Processing,
-				Attempts: []job.Attempt{{Number: 1, StartedAt: at}}}, Tenant: "acme",
-				Lane: fmt.Sprint("lane-", random.IntN(3)), Run: run, Worker: fmt.Sprint("worker-", random.IntN(7)), RenewedAt: at}
+				Lane:     fmt.Sprint("lane-", random.IntN(3)),
+				Attempts: []job.Attempt{{Number: 1, StartedAt: at}}}, Tenant: "acme", Run: run, Worker: fmt.Sprint("worker-", random.IntN(7)), RenewedAt: at}
 		}
 	}
 	check := func() {

@@ -217,12 +217,11 @@ func TestLabelsOfLanesAreBounded(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for range jobs {
 		j := &fold.Job{
-			Lane: word(),
 			Doc: job.Document{
-				Type: word(), State: job.Failed, CreatedAt: now, FinishedAt: &now, Error: &job.Error{Code: word()},
+				Lane: word(), Type: word(), State: job.Failed, CreatedAt: now, FinishedAt: &now, Error: &job.Error{Code: word()},
 			},
 		}
-		lanes.kind(j.Lane, j.Doc.Type).measure(nil, j, &event.Event{Type: event.Failed})
+		lanes.kind(j.Doc.Lane, j.Doc.Type).measure(nil, j, &event.Event{Type: event.Failed})
 		lanes.Learn(word())
 	}
 	all := series(t, registry)

@@ -95,8 +95,8 @@ func List(st *store.Store, q store.Query, overlays []*Overlay) (page store.Page,
 	return r.List(q, parts, fresh)
 }
 
-// Stats counts the jobs that q selects by its tenant, subjects, types and IDs, in several shards' overlays and their
-// store.
+// Stats counts the jobs that q selects by its tenant, subjects, types, tags and IDs, in several shards' overlays and
+// their store.
 //
 // Where q selects all jobs of the tenant the counters of the store answer; else its jobs are looked at.
 func Stats(st *store.Store, q store.Query, overlays []*Overlay) (counts map[store.Tuple]int64, err error) {
@@ -104,7 +104,7 @@ func Stats(st *store.Store, q store.Query, overlays []*Overlay) (counts map[stor
 	defer func() { err = errors.Join(err, r.Close()) }()
 	counts = map[store.Tuple]int64{}
 	for _, o := range overlays {
-		if q.IDs == nil && len(q.Subjects) == 0 && len(q.Types) == 0 && !q.None {
+		if q.IDs == nil && len(q.Subjects) == 0 && len(q.Types)+len(q.Tags) == 0 && !q.None {
 			err = r.Counts(o.part, q.Tenant, counts)
 		} else {
 			err = r.OwnCounts(o.part, q, counts)

@@ -53,8 +53,8 @@ func listSaid(t *testing.T, stream *watch.Stream) (got []string) {
 func TestWhoIsInAListAndWhoHasLeft(t *testing.T) {
 	of := func(change func(*fold.Job)) *fold.Job {
 		j := versionOf("a", job.Processing, 5)
-		j.Tenant, j.Subject = tenant, "ann"
-		j.Lane, j.Doc.Type = "reports", "report"
+		j.Tenant, j.Doc.Subject = tenant, "ann"
+		j.Doc.Lane, j.Doc.Type = "reports", "report"
 		j.Doc.CreatedAt = time.UnixMilli(5000)
 		if change != nil {
 			change(j)
@@ -101,7 +101,7 @@ func TestWhoIsInAListAndWhoHasLeft(t *testing.T) {
 		"another tenant":                 {store.Query{}, nil, next(func(j *fold.Job) { j.Tenant = "another" }), ""},
 		"its ID is another tenant's now": {store.Query{}, of(nil), next(func(j *fold.Job) { j.Tenant = "another" }), gone},
 		"its ID is another subject's now": {store.Query{Subjects: []string{"ann"}}, of(nil),
-			next(func(j *fold.Job) { j.Subject = "bob" }), left},
+			next(func(j *fold.Job) { j.Doc.Subject = "bob" }), left},
 	} {
 		s, stream := newStage(t), watch.NewStream()
 		s.catching.ready.Store(true)

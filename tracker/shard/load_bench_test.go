@@ -307,8 +307,9 @@ func fillEndedWith(b *testing.B, dir string, id store.Identity, jobs, kept int) 
 				CreatedAt: at, UpdatedAt: at, StartedAt: &at, FinishedAt: &at,
 				Result: []byte(`{"rows":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}`), Attempts: []job.Attempt{
 					{Number: 1, Worker: "worker-1", StartedAt: at, EndedAt: &at, Outcome: job.OutcomeCompleted},
-				}},
-			Version: 1, Tenant: tenant, Subject: fmt.Sprint("owner-", n%1000), Lane: "default", PayloadHash: "sha256:1",
+				},
+				Subject: fmt.Sprint("owner-", n%1000), Lane: "default"},
+			Version: 1, Tenant: tenant, PayloadHash: "sha256:1",
 			Policy: policy(), Accepted: true, Dispatch: 1, RoundAt: at,
 		}
 		p := kafka.Partition(j.Doc.JobID, id.Partitions)

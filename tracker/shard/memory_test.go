@@ -39,8 +39,8 @@ func aJob(id string, state job.State) *fold.Job {
 	now := time2000()
 	j := &fold.Job{
 		Doc: job.Document{JobID: id, Type: "demo.echo", State: state, Attempt: 1, MaxAttempts: 3, CreatedAt: now,
-			UpdatedAt: now},
-		Version: 1, Tenant: tenant, Subject: "ann", Lane: "default", PayloadHash: "sha256:1", Policy: policy(),
+			UpdatedAt: now, Subject: "ann", Lane: "default"},
+		Version: 1, Tenant: tenant, PayloadHash: "sha256:1", Policy: policy(),
 		Accepted: true, Dispatch: 1, RoundAt: now, RenewedAt: now,
 	}
 	switch {

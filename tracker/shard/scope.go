@@ -40,7 +40,7 @@ func (s Scope) has(id, tenant, subject, jobType string) bool {
 
 // finds is has for a job in memory; nil is in no scope.
 func (s Scope) finds(j *fold.Job) bool {
-	return j != nil && s.has(j.Doc.JobID, j.Tenant, j.Subject, j.Doc.Type)
+	return j != nil && s.has(j.Doc.JobID, j.Tenant, j.Doc.Subject, j.Doc.Type)
 }
 
 // owners returns what the store needs to know in order to leave out jobs of others without reading them.

@@ -81,7 +81,7 @@ func fill(b *testing.B, s *Store) (parts []*Partition) {
 			var jobs []*fold.Job
 			for ; n < million && len(jobs) < 1000; n += millionParts {
 				j := aJob(fmt.Sprintf("0198c0de-0000-7000-8000-%012d", n), job.Completed, int64(n+1))
-				j.Subject, j.Tenant = fmt.Sprintf("owner-%d", n%millionOwners), fmt.Sprintf("tenant-%d", n%millionTenants)
+				j.Doc.Subject, j.Tenant = fmt.Sprintf("owner-%d", n%millionOwners), fmt.Sprintf("tenant-%d", n%millionTenants)
 				j.Doc.CreatedAt = t0.Add(time.Duration(n) * time.Millisecond)
 				jobs = append(jobs, j)
 			}

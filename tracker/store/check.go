@@ -13,6 +13,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ackwire/ackwire/tracker/fold"
 )
 
 // ErrUnsound is the error of a store, or a view, that must not be used, because its rows do not match its
@@ -176,7 +178,7 @@ func (s *sums) next(it *pebble.Iterator, p *Partition) bool {
 func (s *sums) add(it *pebble.Iterator, start int, whole bool) (int, error) {
 	key := it.Key()
 	switch key[start-1] {
-	case kindTenant, kindSubject, kindState, kindDue, kindExpiry:
+	case kindTenant, kindSubject, kindState, kindTag, kindDue, kindExpiry:
 		s.found.IndexSum += keySum(key)
 		return len(key), nil
 	case kindOpen, kindClosed:
@@ -232,6 +234,12 @@ func (s *sums) compare() error {
 	return nil
 }
 
+// fits reports whether the meta is the job's.
+func fits(j *fold.Job, m *Meta) bool {
+	of := MetaOf(j)
+	return of.Equal(m)
+}
+
 // Decodable checks that every row is a job that a tracker could have written. It is for rows that come
 // from the view, whose sums may have been made by another program. The error is ErrUnsound.
 func (p *Partition) Decodable() error {
@@ -245,7 +253,7 @@ func (p *Partition) Decodable() error {
 		switch j, err := row.Job(); {
 		case err != nil:
 			return false, fmt.Errorf("%w: %w", ErrUnsound, err)
-		case j.Doc.JobID != id || !j.Whole() || MetaOf(j) != row.Meta:
+		case j.Doc.JobID != id || !j.Whole() || !fits(j, &row.Meta):
 			return false, fmt.Errorf("%w: job %s: its parts do not fit together", ErrUnsound, id)
 		}
 		return true, nil

@@ -26,8 +26,8 @@ func (r *Reader) Counts(p *Partition, tenant string, counts map[Tuple]int64) err
 	return r.counts(appendText(p.key(kindCount), tenant), false, func(t Tuple, n int64) { counts[t] += n })
 }
 
-// OwnCounts adds those jobs of a partition to counts that the query selects by its tenant, subjects, types and IDs. It
-// reads their metas, by the index of the subjects where it can.
+// OwnCounts adds those jobs of a partition to counts that the query selects by its tenant, subjects, types, tags and
+// IDs. It reads their metas, by the index of the subjects where it can.
 func (r *Reader) OwnCounts(p *Partition, q Query, counts map[Tuple]int64) error {
 	count := func(id string) error {
 		value, c, err := r.snap.Get(p.rowKey(id))
@@ -53,6 +53,9 @@ func (r *Reader) OwnCounts(p *Partition, q Query, counts map[Tuple]int64) error 
 		}
 		return nil
 	}
+	if len(q.Tags) > 0 {
+		return r.each(q, p, count)
+	}
 	prefixes, err := r.prefixes(q, p, maxCursors)
 	if err != nil {
 		return err
@@ -71,9 +74,29 @@ func (r *Reader) OwnCounts(p *Partition, q Query, counts map[Tuple]int64) error 
 	return nil
 }
 
+// each calls f with the IDs of the jobs of a partition that have the query's tags and, if it names one, its subject.
+func (r *Reader) each(q Query, p *Partition, f func(id string) error) (err error) {
+	m, err := r.merge(q, []*Partition{p})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	for len(m.cursors) > 0 {
+		if c := m.cursors[0]; c.match {
+			if err := f(c.place.ID); err != nil {
+				return err
+			}
+		}
+		if err := m.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Selects reports whether a job is counted: as Matches, but webhooks are counted as other jobs are.
 func (q *Query) Selects(id string, m *Meta) bool {
-	return !q.None && m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && among(q.Types, m.Type) &&
+	return !q.None && m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && among(q.Types, m.Type) && q.tagged(m) &&
 		(q.IDs == nil || slices.Contains(q.IDs, id))
 }
 

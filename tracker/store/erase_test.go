@@ -19,7 +19,7 @@ func TestErasedRows(t *testing.T) {
 	mark := aJob("a", job.Completed, 2)
 	mark.Doc = job.Document{JobID: "a", State: fold.Erased, CreatedAt: mark.Doc.CreatedAt,
 		UpdatedAt: mark.Doc.UpdatedAt, FinishedAt: mark.Doc.FinishedAt}
-	mark.Tenant, mark.Subject, mark.Lane = "", "", ""
+	mark.Tenant, mark.Doc.Subject, mark.Doc.Lane = "", "", ""
 	saved.commit(t, p, 2, []Change{{ID: "a", Job: mark, Was: saved["a"], Over: []string{"life"}}})
 
 	for round := range 2 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"maps"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -18,6 +19,7 @@ const (
 	kindBlobs   = 'b' // <job ID> or <job ID> 0 <life>: the job was removed, and its blobs may still be there
 	kindSubject = 's' // <tenant> <subject> <^created> <job ID>
 	kindTenant  = 't' // <tenant> <^created> <job ID>
+	kindTag     = 'g' // <tenant> <key> <value> <^created> <job ID>
 	kindKeeper  = 'a' // the keeper's position in the topic streams, 8 bytes
 	kindOpen    = 'k' // <job ID>: the job's streams, of which more may come
 	kindClosed  = 'w' // <job ID>: the streams of a job that has ended
@@ -86,14 +88,10 @@ func appendTuple(b []byte, m *Meta) []byte {
 	return appendText(b, string(m.State))
 }
 
-// maxKeys is the largest number of index keys of one job.
-const maxKeys = 4
-
-// keySet holds the index keys of one job in a buffer that is reused.
+// keySet holds the index keys of one job in a buffer that is reused: at most four, and one for each tag.
 type keySet struct {
 	buf  []byte
-	ends [maxKeys]int
-	n    int
+	ends []int
 }
 
 func (k *keySet) at(i int) []byte {
@@ -105,7 +103,7 @@ func (k *keySet) at(i int) []byte {
 }
 
 func (k *keySet) has(key []byte) bool {
-	for i := range k.n {
+	for i := range k.ends {
 		if bytes.Equal(k.at(i), key) {
 			return true
 		}
@@ -113,17 +111,16 @@ func (k *keySet) has(key []byte) bool {
 	return false
 }
 
-// set makes the index keys of a job; none for a nil m.
-func (k *keySet) set(p *Partition, id string, m *Meta) {
-	k.buf, k.n = k.buf[:0], 0
+// set makes the index keys of a job; none for a nil m. Those of its tags are left out unless tags is true.
+func (k *keySet) set(p *Partition, id string, m *Meta, tags bool) {
+	k.buf, k.ends = k.buf[:0], k.ends[:0]
 	if m == nil {
 		return
 	}
 	start := func(kind byte) []byte { return append(append(k.buf, p.prefix...), kind) }
 	finish := func(b []byte) {
 		k.buf = append(b, id...)
-		k.ends[k.n] = len(k.buf)
-		k.n++
+		k.ends = append(k.ends, len(k.buf))
 	}
 	if m.Erased() {
 		finish(appendTime(start(kindExpiry), m.Due))
@@ -140,6 +137,20 @@ func (k *keySet) set(p *Partition, id string, m *Meta) {
 	case m.Due != never:
 		finish(appendTime(start(kindDue), m.Due))
 	}
+	if !tags {
+		return
+	}
+	for key, value := range m.Tags {
+		b := appendText(start(kindTag), m.Tenant)
+		finish(appendNewestFirst(appendText(appendText(b, key), value), m.Created))
+	}
+}
+
+// sameTags reports whether two metas of one job have the same index keys of tags, so that none needs to be made.
+// Nearly always they have: a job's tags do not change.
+func sameTags(a, b *Meta) bool {
+	return a != nil && b != nil && !a.Erased() && !b.Erased() && a.Created == b.Created && a.Tenant == b.Tenant &&
+		maps.Equal(a.Tags, b.Tags)
 }
 
 // Sums of a partition do not depend on order, so a changed row's part can be subtracted and added again.

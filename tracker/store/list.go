@@ -1,9 +1,7 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
-	"container/heap"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,9 +40,11 @@ type Query struct {
 	// IDs are the only jobs of the list; nil does not restrict.
 	IDs []string
 	// None selects no job at all.
-	None                       bool
-	Subjects, Types, Lanes     []string
-	States                     []job.State
+	None                   bool
+	Subjects, Types, Lanes []string
+	States                 []job.State
+	// Tags are all to be there: they are no alternatives.
+	Tags                       []Tag
 	CreatedFrom, CreatedBefore int64
 	UpdatedFrom, UpdatedBefore int64
 	// After is the place after which the page begins; nil begins with the newest job.
@@ -52,6 +52,19 @@ type Query struct {
 	Limit int
 	// Brief leaves the documents out of the page, and tells the jobs' rounds instead.
 	Brief bool
+}
+
+// Tag is a tag that a job must have.
+type Tag struct{ Key, Value string }
+
+// tagged reports whether a job has all tags of the query.
+func (q *Query) tagged(m *Meta) bool {
+	for _, t := range q.Tags {
+		if value, ok := m.Tags[t.Key]; !ok || value != t.Value {
+			return false
+		}
+	}
+	return true
 }
 
 // wants reports whether jobs of the type belong in the list. Webhooks do only if the query names their type.
@@ -65,7 +78,7 @@ func (q *Query) wants(jobType string) bool {
 // Matches reports whether a job belongs in the list.
 func (q *Query) Matches(m *Meta) bool {
 	return !q.None && m.Tenant == q.Tenant && among(q.Subjects, m.Subject) && q.wants(m.Type) && among(q.Lanes, m.Lane) &&
-		among(q.States, m.State) &&
+		among(q.States, m.State) && q.tagged(m) &&
 		within(m.Created, q.CreatedFrom, q.CreatedBefore) && within(m.Updated, q.UpdatedFrom, q.UpdatedBefore)
 }
 
@@ -197,14 +210,15 @@ func (r *Reader) List(q Query, partitions []*Partition, fresh []Fresh) (page Pag
 			page.Through = &m.passed
 			return page, nil
 		}
-		place, p := m.cursors[0].place, m.cursors[0].partition
+		c := m.cursors[0]
+		place, p, match := c.place, c.partition, c.match
 		if !pour(&place) {
 			return page, err
 		}
 		if err := m.next(); err != nil {
 			return page, err
 		}
-		if known[place.ID] {
+		if !match || known[place.ID] {
 			continue
 		}
 		row, err := r.Row(p, place.ID)
@@ -304,156 +318,4 @@ func matching(q Query, fresh []Fresh) (matches []freshPlace, known map[string]bo
 	}
 	slices.SortFunc(matches, func(a, b freshPlace) int { return a.place.Compare(b.place) })
 	return matches, known
-}
-
-// merge walks several indexes at once in the order of a list.
-type merge struct {
-	cursors cursorHeap
-	passed  Place // the last place that next has left
-}
-
-type cursor struct {
-	it        *pebble.Iterator
-	partition *Partition
-	from      int // index in its keys at which the time begins
-	place     Place
-}
-
-// merge opens iterators on the narrowest index of each partition that has all matches.
-func (r *Reader) merge(q Query, partitions []*Partition) (_ *merge, err error) {
-	m := &merge{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, m.close())
-		}
-	}()
-	for _, p := range partitions {
-		prefixes, err := r.prefixes(q, p, maxCursors/len(partitions))
-		if err != nil {
-			return nil, err
-		}
-		for _, prefix := range prefixes {
-			from, to := bounds(q, prefix)
-			if bytes.Compare(from, to) >= 0 {
-				continue
-			}
-			it, err := r.snap.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
-			if err != nil {
-				return nil, err
-			}
-			c := &cursor{it: it, partition: p, from: len(prefix)}
-			it.First()
-			if err := m.add(c); err != nil {
-				return nil, err
-			}
-		}
-	}
-	heap.Init(&m.cursors)
-	return m, nil
-}
-
-// prefixes returns the beginnings of the index keys to look at in a partition.
-func (r *Reader) prefixes(q Query, p *Partition, limit int) (prefixes [][]byte, err error) {
-	// Jobs without a subject are not in the index of subjects.
-	if n := len(q.Subjects); n > 0 && n <= max(limit, 1) && !slices.Contains(q.Subjects, "") {
-		for _, subject := range q.Subjects {
-			prefixes = append(prefixes, appendText(appendText(p.key(kindSubject), q.Tenant), subject))
-		}
-		return prefixes, nil
-	}
-	if len(q.States)+len(q.Types)+len(q.Lanes) > 0 {
-		counts := map[Tuple]int64{}
-		if err := r.Counts(p, q.Tenant, counts); err != nil {
-			return nil, err
-		}
-		for t := range counts {
-			if among(q.States, t.State) && q.wants(t.Type) && among(q.Lanes, t.Lane) {
-				prefixes = append(prefixes, appendTuple(p.key(kindState), &Meta{Tenant: q.Tenant, Type: t.Type, Lane: t.Lane,
-					State: t.State}))
-			}
-		}
-		if len(prefixes) <= limit {
-			return prefixes, nil
-		}
-	}
-	return [][]byte{appendText(p.key(kindTenant), q.Tenant)}, nil
-}
-
-// bounds returns the range of index keys that a list reads: from from up to, not including, to.
-func bounds(q Query, prefix []byte) (from, to []byte) {
-	from, to = slices.Clone(prefix), after(prefix)
-	if q.CreatedBefore != 0 {
-		from = appendNewestFirst(slices.Clone(prefix), q.CreatedBefore-1)
-	}
-	if q.After != nil {
-		behind := append(append(appendNewestFirst(slices.Clone(prefix), q.After.Created), q.After.ID...), 0)
-		if bytes.Compare(behind, from) > 0 {
-			from = behind
-		}
-	}
-	if q.CreatedFrom != 0 {
-		to = appendNewestFirst(slices.Clone(prefix), q.CreatedFrom-1)
-	}
-	return from, to
-}
-
-// add adds a cursor, or closes its iterator when that has no key.
-func (m *merge) add(c *cursor) error {
-	ok, err := c.read()
-	if err != nil || !ok {
-		return errors.Join(err, c.it.Close())
-	}
-	m.cursors = append(m.cursors, c)
-	return nil
-}
-
-// next moves the first cursor forward, and closes it at its end.
-func (m *merge) next() error {
-	c := m.cursors[0]
-	m.passed = c.place
-	c.it.Next()
-	ok, err := c.read()
-	if err == nil && ok {
-		heap.Fix(&m.cursors, 0)
-		return nil
-	}
-	heap.Pop(&m.cursors)
-	return errors.Join(err, c.it.Close())
-}
-
-func (m *merge) close() (err error) {
-	for _, c := range m.cursors {
-		err = errors.Join(err, c.it.Close())
-	}
-	return err
-}
-
-// read sets the cursor's place from its iterator; ok is false at the end.
-func (c *cursor) read() (ok bool, err error) {
-	if !c.it.Valid() {
-		return false, c.it.Error()
-	}
-	rest := c.it.Key()[c.from:]
-	if len(rest) < 8 {
-		return false, errKey
-	}
-	c.place = Place{newestFirst(rest), string(rest[8:])}
-	return true, nil
-}
-
-// cursorHeap orders cursors by their places.
-type cursorHeap []*cursor
-
-func (h cursorHeap) Len() int           { return len(h) }
-func (h cursorHeap) Less(i, j int) bool { return h[i].place.Compare(h[j].place) < 0 }
-func (h cursorHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *cursorHeap) Push(x any) { *h = append(*h, x.(*cursor)) }
-
-// Pop implements heap.Interface.
-func (h *cursorHeap) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
 }

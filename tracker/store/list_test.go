@@ -21,13 +21,29 @@ import (
 func randomJob(rnd *rand.Rand, id string, version int64) *fold.Job {
 	j := aJob(id, job.States[rnd.IntN(len(job.States))], version)
 	j.Tenant = []string{"acme", "acme\x00", "a", ""}[rnd.IntN(4)]
-	j.Subject = []string{"", "alice", "alice\x00\x01", "bob"}[rnd.IntN(4)]
-	j.Lane = []string{"default", "reports"}[rnd.IntN(2)]
+	j.Doc.Subject = []string{"", "alice", "alice\x00\x01", "bob"}[rnd.IntN(4)]
+	j.Doc.Lane = []string{"default", "reports"}[rnd.IntN(2)]
 	j.Doc.Type = []string{"t", "t\x00", "u"}[rnd.IntN(3)]
 	j.Doc.CreatedAt = time.UnixMilli(int64(rnd.IntN(40)) - 5).UTC()
 	j.Doc.UpdatedAt = time.UnixMilli(version).UTC()
+	j.Doc.Tags = randomTags(rnd)
 	return j
 }
+
+func randomTags(rnd *rand.Rand) job.Tags {
+	tags := job.Tags{}
+	for _, key := range []string{"a", "aa", "b"} {
+		if rnd.IntN(2) == 0 {
+			tags[key] = randomValue(rnd)
+		}
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	return tags
+}
+
+func randomValue(rnd *rand.Rand) string { return []string{"1", "1\x00", "11", "é"}[rnd.IntN(4)] }
 
 func randomQuery(rnd *rand.Rand) Query {
 	some := func(of ...string) (chosen []string) {
@@ -55,6 +71,9 @@ func randomQuery(rnd *rand.Rand) Query {
 	at(&q.CreatedBefore, 45)
 	at(&q.UpdatedFrom, 100)
 	at(&q.UpdatedBefore, 500)
+	for range max(rnd.IntN(5)-2, 0) {
+		q.Tags = append(q.Tags, Tag{[]string{"a", "aa", "b", "c"}[rnd.IntN(4)], randomValue(rnd)})
+	}
 	return q
 }
 
@@ -62,10 +81,11 @@ func randomQuery(rnd *rand.Rand) Query {
 func expected(q Query, jobs map[string]*fold.Job) (ids []string) {
 	var places []Place
 	for id, j := range jobs {
-		in := j.Tenant == q.Tenant && (len(q.Subjects) == 0 || slices.Contains(q.Subjects, j.Subject)) &&
+		in := j.Tenant == q.Tenant && (len(q.Subjects) == 0 || slices.Contains(q.Subjects, j.Doc.Subject)) &&
 			(len(q.Types) == 0 || slices.Contains(q.Types, j.Doc.Type)) &&
-			(len(q.Lanes) == 0 || slices.Contains(q.Lanes, j.Lane)) &&
-			(len(q.States) == 0 || slices.Contains(q.States, j.Doc.State))
+			(len(q.Lanes) == 0 || slices.Contains(q.Lanes, j.Doc.Lane)) &&
+			(len(q.States) == 0 || slices.Contains(q.States, j.Doc.State)) &&
+			!slices.ContainsFunc(q.Tags, func(tag Tag) bool { return j.Doc.Tags[tag.Key] != tag.Value })
 		created, updated := j.Doc.CreatedAt.UnixMilli(), j.Doc.UpdatedAt.UnixMilli()
 		in = in && (q.CreatedFrom == 0 || created >= q.CreatedFrom) && (q.CreatedBefore == 0 || created < q.CreatedBefore)
 		in = in && updated >= q.UpdatedFrom && (q.UpdatedBefore == 0 || updated < q.UpdatedBefore)
@@ -129,10 +149,13 @@ func TestListsAndCounts(t *testing.T) {
 			j := randomJob(rnd, id, step)
 			if old != nil { // these never change
 				j.Tenant = old.Tenant
-				j.Subject = old.Subject
-				j.Lane = old.Lane
+				j.Doc.Subject = old.Doc.Subject
+				j.Doc.Lane = old.Doc.Lane
 				j.Doc.Type = old.Doc.Type
 				j.Doc.CreatedAt = old.Doc.CreatedAt
+				if rnd.IntN(5) > 0 { // nearly never do these
+					j.Doc.Tags = old.Doc.Tags
+				}
 			}
 			saved[at].save(t, parts[at], step, j)
 			jobs[id] = j
@@ -156,16 +179,20 @@ func TestListsAndCounts(t *testing.T) {
 			j := randomJob(rnd, id, step+int64(k))
 			if old := jobs[id]; old != nil {
 				j.Tenant = old.Tenant
-				j.Subject = old.Subject
-				j.Lane = old.Lane
+				j.Doc.Subject = old.Doc.Subject
+				j.Doc.Lane = old.Doc.Lane
 				j.Doc.Type = old.Doc.Type
 				j.Doc.CreatedAt = old.Doc.CreatedAt
+				if rnd.IntN(5) > 0 { // nearly never do these
+					j.Doc.Tags = old.Doc.Tags
+				}
 			}
 			m := MetaOf(j)
 			fresh = append(fresh, Fresh{ID: id, Meta: &m, Doc: j.Document})
 			now[id] = j
 		}
 		q := randomQuery(rnd)
+		sameCounts(t, s, Query{Tenant: q.Tenant, Tags: q.Tags, Subjects: q.Subjects, Types: q.Types}, parts, jobs)
 		if got, want := pages(t, s, q, parts, fresh), expected(q, now); !slices.Equal(got, want) {
 			t.Fatalf("step %d, %+v:\n%v\nwant\n%v", step, q, got, want)
 		}
@@ -180,7 +207,7 @@ func TestListsAndCounts(t *testing.T) {
 		}
 		for _, j := range jobs {
 			if j.Tenant == tenant {
-				want[Tuple{j.Doc.Type, j.Lane, j.Doc.State}]++
+				want[Tuple{j.Doc.Type, j.Doc.Lane, j.Doc.State}]++
 			}
 		}
 		if !maps.Equal(got, want) {
@@ -194,6 +221,25 @@ func TestListsAndCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	shut(t, s)
+}
+
+// sameCounts compares the counts of the jobs that a query selects with the jobs themselves.
+func sameCounts(t *testing.T, s *Store, q Query, parts []*Partition, jobs map[string]*fold.Job) {
+	t.Helper()
+	r := s.NewReader()
+	defer func() { _ = r.Close() }()
+	got, want := map[Tuple]int64{}, map[Tuple]int64{}
+	for _, p := range parts {
+		if err := r.OwnCounts(p, q, got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range expected(q, jobs) {
+		want[Tuple{jobs[id].Doc.Type, jobs[id].Doc.Lane, jobs[id].Doc.State}]++
+	}
+	if !maps.Equal(got, want) {
+		t.Fatalf("counts of %+v: %v, want %v", q, got, want)
+	}
 }
 
 // A cursor is a place: what is there and matches all the time is on exactly one page,

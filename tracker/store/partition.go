@@ -328,9 +328,10 @@ func (w *write) mark(c *Change) error {
 
 // index replaces the index keys of before by those of after; keys that both have stay.
 func (w *write) index(id string, before, after *Meta) error {
-	w.was.set(w.p, id, before)
-	w.now.set(w.p, id, after)
-	for i := range w.was.n {
+	tags := !sameTags(before, after)
+	w.was.set(w.p, id, before, tags)
+	w.now.set(w.p, id, after, tags)
+	for i := range w.was.ends {
 		key := w.was.at(i)
 		if w.now.has(key) {
 			continue
@@ -340,7 +341,7 @@ func (w *write) index(id string, before, after *Meta) error {
 			return err
 		}
 	}
-	for i := range w.now.n {
+	for i := range w.now.ends {
 		key := w.now.at(i)
 		if w.was.has(key) {
 			continue

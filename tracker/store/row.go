@@ -3,7 +3,9 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ackwire/ackwire/schemas/job"
@@ -25,6 +27,15 @@ type Meta struct {
 	Lane    string
 	Tenant  string
 	Subject string
+	// Tags are the document's. Nobody changes the map.
+	Tags job.Tags
+}
+
+// Equal reports whether two metas are the same.
+func (m *Meta) Equal(o *Meta) bool {
+	return m.Version == o.Version && m.Created == o.Created && m.Updated == o.Updated && m.Due == o.Due &&
+		m.State == o.State && m.Type == o.Type && m.Lane == o.Lane && m.Tenant == o.Tenant && m.Subject == o.Subject &&
+		maps.Equal(m.Tags, o.Tags)
 }
 
 // Erased reports whether the row is the marker of a job that was erased. Only timers find it: it is in no other index.
@@ -45,9 +56,10 @@ func MetaOf(j *fold.Job) Meta {
 		Due:     DueOf(j),
 		State:   j.Doc.State,
 		Type:    j.Doc.Type,
-		Lane:    j.Lane,
+		Lane:    j.Doc.Lane,
 		Tenant:  j.Tenant,
-		Subject: j.Subject,
+		Subject: j.Doc.Subject,
+		Tags:    j.Doc.Tags,
 	}
 	return m
 }
@@ -94,14 +106,22 @@ func (r Row) Job() (*fold.Job, error) {
 	return j, nil
 }
 
-// rowFormat is the first byte of every row.
-const rowFormat = 2
+// The first byte of a row. Only rows with tags have the second, so that all others are as earlier versions write and
+// read them.
+const (
+	rowFormat   = 2
+	rowWithTags = 3
+)
 
 var errRow = fmt.Errorf("%w: row is not of this format", ErrUnsound)
 
 // AppendMeta appends the meta's binary encoding, with which a row begins.
 func AppendMeta(b []byte, m Meta) []byte {
-	b = append(b, rowFormat)
+	format := byte(rowFormat)
+	if len(m.Tags) > 0 {
+		format = rowWithTags
+	}
+	b = append(b, format)
 	for _, n := range [...]int64{m.Version, m.Created, m.Updated, m.Due} {
 		b = binary.AppendVarint(b, n)
 	}
@@ -109,15 +129,25 @@ func AppendMeta(b []byte, m Meta) []byte {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
+	if len(m.Tags) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(len(m.Tags)))
+	for _, key := range slices.Sorted(maps.Keys(m.Tags)) {
+		for _, s := range [...]string{key, m.Tags[key]} {
+			b = binary.AppendUvarint(b, uint64(len(s)))
+			b = append(b, s...)
+		}
+	}
 	return b
 }
 
 // CutMeta decodes a meta and returns what follows it.
 func CutMeta(b []byte) (m Meta, rest []byte, err error) {
-	if len(b) == 0 || b[0] != rowFormat {
-		return m, nil, errRow
+	tagged, b, err := cutFormat(b)
+	if err != nil {
+		return m, nil, err
 	}
-	b = b[1:]
 	for _, to := range [...]*int64{&m.Version, &m.Created, &m.Updated, &m.Due} {
 		n, size := binary.Varint(b)
 		if size <= 0 {
@@ -127,24 +157,70 @@ func CutMeta(b []byte) (m Meta, rest []byte, err error) {
 	}
 	var state string
 	for _, to := range [...]*string{&state, &m.Type, &m.Lane, &m.Tenant, &m.Subject} {
-		n, size := binary.Uvarint(b)
-		if size <= 0 || n > uint64(len(b)-size) {
-			return m, nil, errRow
+		var s []byte
+		if s, b, err = cutBytes(b); err != nil {
+			return m, nil, err
 		}
-		*to, b = string(b[size:size+int(n)]), b[size+int(n):]
+		*to = string(s)
 	}
 	if m.State = job.State(state); !m.State.Valid() && !m.Erased() {
 		return m, nil, errRow
 	}
-	return m, b, nil
+	if tagged {
+		m.Tags, b, err = cutTags(b)
+	}
+	return m, b, err
+}
+
+// cutFormat reads the first byte of a row, which says whether the meta ends with tags.
+func cutFormat(b []byte) (tagged bool, rest []byte, err error) {
+	if len(b) == 0 || b[0] != rowFormat && b[0] != rowWithTags {
+		return false, nil, errRow
+	}
+	return b[0] == rowWithTags, b[1:], nil
+}
+
+// cutBytes reads a text and its length before it. It does not copy the text.
+func cutBytes(b []byte) (text, rest []byte, err error) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return nil, nil, errRow
+	}
+	b = b[size:]
+	return b[:n], b[n:], nil
+}
+
+func cutTags(b []byte) (tags job.Tags, rest []byte, err error) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n == 0 || n > job.MaxTags {
+		return nil, nil, errRow
+	}
+	b = b[size:]
+	tags = make(job.Tags, n)
+	last := ""
+	for range n {
+		var key, value []byte
+		if key, b, err = cutBytes(b); err != nil {
+			return nil, nil, err
+		}
+		if value, b, err = cutBytes(b); err != nil {
+			return nil, nil, err
+		}
+		if string(key) <= last { // they are sorted, each is there once, and none is empty
+			return nil, nil, errRow
+		}
+		last = string(key)
+		tags[last] = string(value)
+	}
+	return tags, b, nil
 }
 
 // cutOwner decodes only the tenant and the subject of a meta, without copying them.
 func cutOwner(b []byte) (tenant, subject []byte, err error) {
-	if len(b) == 0 || b[0] != rowFormat {
-		return nil, nil, errRow
+	_, b, err = cutFormat(b)
+	if err != nil {
+		return nil, nil, err
 	}
-	b = b[1:]
 	for range 4 { // the numbers
 		_, size := binary.Varint(b)
 		if size <= 0 {
@@ -153,11 +229,10 @@ func cutOwner(b []byte) (tenant, subject []byte, err error) {
 		b = b[size:]
 	}
 	for range 5 { // the texts: tenant and subject are the last
-		n, size := binary.Uvarint(b)
-		if size <= 0 || n > uint64(len(b)-size) {
-			return nil, nil, errRow
+		tenant = subject
+		if subject, b, err = cutBytes(b); err != nil {
+			return nil, nil, err
 		}
-		tenant, subject, b = subject, b[size:size+int(n)], b[size+int(n):]
 	}
 	return tenant, subject, nil
 }

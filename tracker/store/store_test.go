@@ -54,8 +54,9 @@ func shut(t testing.TB, s *Store) {
 func aJob(id string, state job.State, version int64) *fold.Job {
 	at := t0.Add(time.Duration(version) * time.Second)
 	j := &fold.Job{
-		Doc:     job.Document{JobID: id, Type: "t", State: state, Attempt: 1, MaxAttempts: 3, CreatedAt: t0, UpdatedAt: at},
-		Version: version, Tenant: "acme", Subject: "alice", Lane: "default", PayloadHash: "sha256:1", Accepted: true,
+		Doc: job.Document{JobID: id, Type: "t", State: state, Attempt: 1, MaxAttempts: 3, CreatedAt: t0, UpdatedAt: at,
+			Subject: "alice", Lane: "default"},
+		Version: version, Tenant: "acme", PayloadHash: "sha256:1", Accepted: true,
 		Dispatch: 1, RoundAt: t0,
 		Source: event.Position{Topic: "ackwire.requests.default", Offset: version},
 		Policy: job.Policy{Attempts: 3, Retention: job.Seconds(time.Hour)},

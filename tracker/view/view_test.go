@@ -120,8 +120,9 @@ func (w *world) take() *Writer {
 func aJob(id string, version int64) *fold.Job {
 	at := time.UnixMilli(1_000_000 + version).UTC()
 	return &fold.Job{
-		Doc:     job.Document{JobID: id, Type: "t", State: job.Failed, CreatedAt: at, UpdatedAt: at, FinishedAt: &at},
-		Version: version, Tenant: "acme", Subject: "alice", Lane: "default",
+		Doc: job.Document{JobID: id, Type: "t", State: job.Failed, CreatedAt: at, UpdatedAt: at, FinishedAt: &at,
+			Subject: "alice", Lane: "default"},
+		Version: version, Tenant: "acme",
 	}
 }
 
@@ -228,7 +229,7 @@ func TestErasedInTheView(t *testing.T) {
 		mark := aJob("a", 3)
 		mark.Doc = job.Document{JobID: "a", State: fold.Erased, CreatedAt: mark.Doc.CreatedAt,
 			UpdatedAt: mark.Doc.UpdatedAt, FinishedAt: mark.Doc.FinishedAt}
-		mark.Tenant, mark.Subject, mark.Lane = "", "", ""
+		mark.Tenant = ""
 		for _, jobs := range []map[string]*fold.Job{
 			{"a": aJob("a", 1), "b": aJob("b", 2)}, {"a": mark}, {"b": nil}, {"a": nil}, {"a": aJob("a", 5)},
 		} {

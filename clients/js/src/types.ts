@@ -91,6 +91,12 @@ export interface Status<T = JobType> {
   streams?: Record<string, StreamTotal>;
   /** The last 20 runs, oldest first. */
   attempts?: Attempt[];
+  /** Where it runs. */
+  lane?: string;
+  /** Whose token submitted it; absent if that had no subject, and for a grant that opens others' jobs. */
+  subject?: string;
+  /** What its submit has attached to it. */
+  tags?: Record<string, string>;
 }
 
 /** Whether a state is terminal. */
@@ -133,6 +139,11 @@ export interface SubmitOptions extends CallOptions {
   tracestate?: string;
   /** Asks for a grant for the job, which its handle then has. */
   grant?: GrantOptions;
+  /**
+   * Attached to the job, so that a list finds it by them: up to 16, with keys of 1 to 64 of `A-Z a-z 0-9 . _ -` and
+   * values of 1 to 128 characters. They never change.
+   */
+  tags?: Record<string, string>;
 }
 
 /** How long a grant is valid, and what it permits. */
@@ -286,6 +297,8 @@ export interface Job<T = JobType> extends AsyncIterable<Status<T>>, Store<JobSna
 export interface ListQuery extends CallOptions {
   state?: State | State[];
   type?: string | string[];
+  /** Tags as `key:value`, at most 4: the jobs have all of them. */
+  tag?: string | string[];
   limit?: number;
   cursor?: string;
   [filter: string]: unknown;

@@ -133,6 +133,8 @@ class Run:
             events = headers["ackwire-callback-events"].split(",")
             check(len(events) <= len(STATES) and all(e in STATES for e in events), "ackwire-callback-events")
             self.claim["callbackEvents"] = events
+        if headers.get("ackwire-tags"):
+            self.claim["tags"] = json.loads(headers["ackwire-tags"])
         if rec.timestamp_type == 1:  # LogAppendTime: the broker's clock
             self.claim["requestedAt"] = datetime.fromtimestamp(rec.timestamp / 1000, timezone.utc).isoformat()
         self.streams = {}

@@ -45,6 +45,7 @@ export function checkSubmit(request: Submit): Submit {
   }
   checkRunAt(submit);
   checkCallback(submit);
+  checkTags(submit.tags);
   const streams = readStreams(submit.streams);
   if (streams?.length && submit.watch === false) throw invalid("streams are followed only with a watch");
   return submit;
@@ -58,6 +59,28 @@ function checkRunAt({ runAt, deadline }: Submit): void {
   if (deadline !== undefined && ahead >= deadline * 1000) {
     throw invalid(`runAt is not before the job's deadline, ${deadline}s from now`);
   }
+}
+
+const tagKey = /^[\w.-]{1,64}$/;
+
+function checkTags(tags: unknown): void {
+  if (tags === undefined) return;
+  if (typeof tags !== "object" || Array.isArray(tags)) throw invalid("tags has the wrong type");
+  const all = Object.entries(tags as Record<string, unknown>);
+  for (const [key, value] of all) {
+    if (typeof value !== "string" && value !== null) throw invalid(`tags/${key} has the wrong type`);
+  }
+  if (all.length > 16) throw invalid(`tags: a job has at most 16 tags, not ${all.length}`);
+  for (const [key, value] of all.sort(([a], [b]) => (a < b ? -1 : 1))) checkTag(key, (value ?? "") as string);
+}
+
+/** Refuses a tag that a job cannot have. */
+export function checkTag(key: string, value: string): void {
+  const problem = !tagKey.test(key) ? `the key ${JSON.stringify(key)} is not 1 to 64 of the characters A-Z a-z 0-9 . _ -`
+    : value === "" ? `the value of ${key} is empty`
+    : [...value].length > 128 ? `the value of ${key} has more than 128 characters`
+    : /\p{Cc}/u.test(value) ? `the value of ${key} has a control character` : undefined;
+  if (problem) throw invalid(`tags: ${problem}`);
 }
 
 function checkCallback({ callbackUrl, callbackEvents }: Submit): void {

@@ -4,7 +4,7 @@ import type { ErrorCode } from "../codes_gen.js";
 import type { GrantRequest, State } from "../types.js";
 import type { Deed, Identity } from "./access.js";
 import { Batch } from "./batch.js";
-import { checkState } from "./checks.js";
+import { checkState, checkTag } from "./checks.js";
 import { codes, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
 import { streamFrames } from "./events.js";
@@ -313,10 +313,11 @@ function getWhy(engine: Engine, { who }: Request_, id: string): Response {
 
 const count = (engine: Engine, state: State) => engine.order.filter(({ doc }) => doc.state === state).length;
 
-function getStats(engine: Engine, { who }: Request_): Response {
+function getStats(engine: Engine, { query, who }: Request_): Response {
   const counts = new Map<string, { type: string; lane: string; state: State; jobs: number }>();
+  const tags = readTags(query);
   for (const record of engine.order) {
-    if (!who.sees(record)) continue;
+    if (!who.sees(record) || !tagged(record, tags)) continue;
     const { type, state } = record.doc;
     const entry = counts.get(`${type} ${state}`) ?? { type, lane, state, jobs: 0 };
     entry.jobs++;
@@ -326,8 +327,23 @@ function getStats(engine: Engine, { who }: Request_): Response {
   return json(200, toJSON({ counts: [...counts.values()], lanes, asOf: stamp() }));
 }
 
+/** Reads the tags that jobs must have. */
+function readTags(query: URLSearchParams): [string, string][] {
+  const all = [...new Set(query.getAll("tag"))];
+  if (all.length > 4) throw new Refusal("invalid_frame", "tag has more than 4 values");
+  return all.map((text) => {
+    const at = text.indexOf(":");
+    if (at < 0) throw new Refusal("invalid_frame", `tag ${JSON.stringify(text)}: is not key:value`);
+    const [key, value] = [text.slice(0, at), text.slice(at + 1)];
+    checkTag(key, value);
+    return [key, value];
+  });
+}
+
+const tagged = ({ doc }: JobRecord, tags: [string, string][]) => tags.every(([key, value]) => doc.tags?.[key] === value);
+
 export const filters = new Set([
-  "state", "type", "lane", "subject", "mine", "createdAfter", "createdBefore", "updatedAfter", "updatedBefore",
+  "state", "type", "lane", "subject", "mine", "tag", "createdAfter", "createdBefore", "updatedAfter", "updatedBefore",
 ]);
 
 function listJobs(engine: Engine, { query, who }: Request_): Response {
@@ -341,12 +357,13 @@ function listJobs(engine: Engine, { query, who }: Request_): Response {
   if (!(limit >= 1 && limit <= 500)) throw new Refusal("invalid_frame", "limit must be a number from 1 to 500");
   const cursor = Number(query.get("cursor") ?? engine.order.length);
   if (!(cursor >= 0)) throw new Refusal("invalid_frame", "cursor is not one of this API");
+  const tags = readTags(query);
   const jobs: string[] = [];
   const versions: number[] = [];
   let next: number | undefined;
   for (let at = Math.min(cursor, engine.order.length) - 1; at >= 0; at--) {
     const record = engine.order[at];
-    if (!record || !who.sees(record) || !chosen(record, query, who.subject)) continue;
+    if (!record || !who.sees(record) || !chosen(record, query, who.subject) || !tagged(record, tags)) continue;
     if (jobs.length === limit) {
       next = at + 1;
       break;

@@ -23,6 +23,7 @@ export interface Submit {
   traceparent?: string;
   tracestate?: string;
   grant?: GrantOptions;
+  tags?: Record<string, string>;
 }
 
 /** The members of a job's document, in the order in which a real server writes them. */
@@ -45,6 +46,9 @@ export interface Doc {
   error: JobFailure | undefined;
   streams: Record<string, StreamTotal> | undefined;
   attempts: Attempt[] | undefined;
+  lane: string;
+  subject: string | undefined;
+  tags: Record<string, string> | undefined;
 }
 
 /** What answers a submit and an order. */
@@ -95,7 +99,8 @@ export class JobRecord {
       jobId: id, type: submit.job, state: "pending", progress: undefined, attempt: 1, maxAttempts,
       createdAt: stamp(), updatedAt: stamp(), startedAt: undefined, finishedAt: undefined, retryAt: undefined,
       runAt: undefined, cancelRequested: undefined, result: undefined, resultUrl: undefined, error: undefined,
-      streams: undefined, attempts: undefined,
+      streams: undefined, attempts: undefined, lane: "default", subject: subject || undefined,
+      tags: submit.tags && Object.keys(submit.tags).length > 0 ? submit.tags : undefined,
     };
   }
 

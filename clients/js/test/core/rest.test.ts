@@ -34,7 +34,7 @@ test("paths and headers", async () => {
   await client.list();
   await client.list({
     state: ["failed", "cancelled"], type: "t&u", limit: 5, cursor: "c=", mine: true, other: undefined,
-    createdAfter: new Date("2026-01-02T03:04:05Z"),
+    createdAfter: new Date("2026-01-02T03:04:05Z"), tag: ["customer:c-17", "a:b,c"],
   });
   await client.get("j1");
   await client.why("j1");
@@ -47,7 +47,8 @@ test("paths and headers", async () => {
   const base = "https://jobs.example/base/v1/";
   expect(asked.map((a) => a.url.replace(base, ""))).toEqual([
     "jobs",
-    "jobs?state=failed&state=cancelled&type=t%26u&limit=5&cursor=c%3D&mine=true&createdAfter=2026-01-02T03%3A04%3A05.000Z",
+    "jobs?state=failed&state=cancelled&type=t%26u&limit=5&cursor=c%3D&mine=true&createdAfter=2026-01-02T03%3A04%3A05.000Z" +
+      "&tag=customer%3Ac-17&tag=a%3Ab%2Cc",
     "jobs/j1", "jobs/j1/why", "jobs/j1/deliveries",
     "jobs/j1/history", "jobs/j1/history?limit=5&cursor=c%3D", "stats", "jobs/j2", "jobs/j2/why", "jobs/j2/deliveries",
   ]);

@@ -12,6 +12,7 @@ describe("the frame", () => {
     const options = {
       runAt: new Date("2026-01-02T03:04:05.678Z"), timeout: 1.5, deadline: 60, watch: false, traceparent: "00-a",
       tracestate: "b", callbackUrl: "https://x.example", callbackEvents: ["failed" as const],
+      tags: { customer: "c-17" },
     };
     void outcomeOf(w.client.submit("t", { a: [1] }, options));
     void outcomeOf(w.client.submit("t", { a: [1] }));

@@ -170,6 +170,13 @@ async function submits(s: Story): Promise<void> {
   await echo("callback that is none", { callbackUrl: "x" });
   await echo("unknown state", { callbackUrl: "https://example.com", callbackEvents: ["x"] });
   await echo("states alone", { callbackEvents: ["completed"] });
+  await echo("tags", { tags: { customer: "c-17", note: "żółć" }, watch: false });
+  await echo("tags of another type", { tags: ["a"] });
+  await echo("tag of another type", { tags: { a: 1 } });
+  await echo("tags with a wrong key", { tags: { "a b": "1" } });
+  await echo("tags without a value", { tags: { b: "", a: "" } });
+  await echo("tags with a control character", { tags: { a: "x\n" } });
+  await echo("many tags", { tags: Object.fromEntries([...Array(17).keys()].map((n) => [`k${n}`, "v"])) });
   await echo("null", { payload: null, key: null, watch: null, timeout: null, runAt: null });
   await echo("empty key", { key: "", watch: false });
   await echo("runAt that is past", { runAt: "2020-01-01T00:00:00Z", watch: false });
