@@ -104,7 +104,8 @@ func TestWorkersComeAndGo(t *testing.T) {
 		raw := w.Submit(c, "demo.echo", `2`)
 		accepted := w.last(raw.ID, event.Accepted)
 		claim := accepted.Event
-		claim.Type, claim.Dispatch, claim.Run, claim.Worker = event.Claimed, 1, "run", "stranger"
+		claim.Type, claim.Dispatch = event.Claimed, 1
+		claim.Run, claim.Worker = "run", "stranger"
 		w.Event(&claim)
 		all = w.wantFleet("a stranger holds a job", "stranger")
 		if one := all.Workers[0]; one.Announced || one.Running != 1 || len(one.Holds) != 1 || one.Holds[0].JobID != raw.ID {
