@@ -48,8 +48,8 @@ func TestRooms(t *testing.T) {
 			"sse",
 			"streams", "subjects", "upstream", "wire",
 		},
-		"console": {"auth"},
-		"session": {"auth", "budget", "bulk", "hub", "outbox", "requestid", "streams", "subjects", "wire"},
+		"console": {"auth", "console/login"},
+		"session": {"auth", "budget", "bulk", "hub", "lists", "outbox", "requestid", "streams", "subjects", "wire"},
 		"streams": {"auth", "outbox"},
 		"queue":   {},
 	} {

@@ -46,7 +46,7 @@ func TestHoldingsAreWhatTheJobsSay(t *testing.T) {
 		for _, e := range entries {
 			if isHeld(e) {
 				want[e.job.Worker] = append(want[e.job.Worker], e)
-				lanes[e.job.Lane]++
+				lanes[e.job.Doc.Lane]++
 			}
 		}
 		sum := h.sum()
@@ -101,8 +101,9 @@ func TestHoldingsAreWhatTheJobsSay(t *testing.T) {
 func TestHoldingsAreBounded(t *testing.T) {
 	h := newHoldings()
 	for i := range MaxHolders + 10 {
-		h.changed(&entry{id: fmt.Sprint("job-", i), job: &fold.Job{Doc: job.Document{State: job.Processing}, Run: "r",
-			Worker: fmt.Sprint("worker-", i), Lane: fmt.Sprint("lane-", i)}})
+		h.changed(&entry{id: fmt.Sprint("job-", i), job: &fold.Job{
+			Doc: job.Document{State: job.Processing, Lane: fmt.Sprint("lane-", i)}, Run: "r", Worker: fmt.Sprint("worker-", i),
+		}})
 	}
 	sum := h.sum()
 	if len(sum.names) != MaxHolders || sum.names[0] != "worker-0" || len(sum.Lanes) != maxLaneRow || !sum.More {

@@ -10,7 +10,7 @@ import { build } from "esbuild";
 import { entries, options } from "./build.mjs";
 
 // The goal of the core is 6,000 bytes; the limit keeps what has been reached.
-const limits = { index: 7300, published: 8700, react: 1500, offline: 2500, tabs: 2020, operate: 2900 };
+const limits = { index: 7300, published: 8700, react: 1500, offline: 2500, tabs: 2020, operate: 3000 };
 
 const { metafile, outputFiles } = await build({ ...options, sourcemap: false, metafile: true, write: false });
 const { absWorkingDir } = options;
