@@ -25,7 +25,7 @@ func TestTopicsApply(t *testing.T) {
 		code, _, stderr := runCommand(t,
 			slices.Concat([]string{"topics", "apply", "--replication", "1"}, login("admin"))...)
 		made, given := strings.Count(stderr, " is made"), strings.Count(stderr, "permissions of the")
-		if code != 0 || made != 9-9*i || given != 5 {
+		if code != 0 || made != 10-10*i || given != 5 {
 			t.Fatalf("exit code %d\n%s", code, stderr)
 		}
 	}

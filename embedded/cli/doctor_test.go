@@ -135,7 +135,7 @@ func TestDoctorNamesWhatIsMissingOfTopics(t *testing.T) {
 	code, found, _ := e.examine()
 	wrong := with(found, doctor.Wrong)
 	const create = "topic ackwire.status: topic: does not exist | kafka-topics.sh --bootstrap-server "
-	if code != ExitFailed || strings.Count(wrong, "does not exist") != 10 || !strings.Contains(wrong, create) {
+	if code != ExitFailed || strings.Count(wrong, "does not exist") != 11 || !strings.Contains(wrong, create) {
 		t.Errorf("an empty cluster: %d\n%s", code, wrong)
 	}
 	e.makeTopics()
