@@ -21,8 +21,8 @@ type WorkersCmd struct {
 // Help returns the text that kong prints below the flags.
 func (c *WorkersCmd) Help() string {
 	return "Each worker with its lanes and slots, how many jobs it holds, the one that it has held for longest, and " +
-		"when it was last heard of; each lane with its workers; and the endpoints of webhooks that are paused. A worker with " +
-		"no lanes has not announced itself, and is known by the jobs that it holds. The token needs the permission " +
+		"when it was last heard of; each lane with its workers; and the endpoints of webhooks that are paused. A worker " +
+		"with no lanes has not announced itself, and is known by the jobs that it holds. The token needs the permission " +
 		"operate. With --json the answer of GET /v1/workers in one line. " + queryHelp
 }
 

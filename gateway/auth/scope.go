@@ -124,8 +124,8 @@ func (s *Scope) Covers(other *Scope) bool {
 // one.
 func (i Identity) MayFollowAll() bool { return i.May(Read) && i.Grant == nil }
 
-// ListScope returns which jobs of a tenant the identity may watch as a list; nil if none. A grant for single jobs watches
-// them one by one, and only who may operate names another tenant.
+// ListScope returns which jobs of a tenant the identity may watch as a list; nil if none. A grant for single jobs
+// watches them one by one, and only who may operate names another tenant.
 func (i Identity) ListScope(tenant string) *Scope {
 	if !i.May(Read) || i.Grant != nil && len(i.Grant.Jobs) > 0 || tenant != i.Tenant && !i.May(Operate) {
 		return nil

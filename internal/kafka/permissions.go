@@ -119,6 +119,7 @@ func tell(code int16, bits int32) authorized {
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed),
 		errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
 		return authorized{refused: err}
+	case errors.Is(err, kerr.GroupIDNotFound): // what may be done with it may be told all the same (KIP-1043)
 	case err != nil:
 		return authorized{}
 	}
@@ -176,7 +177,23 @@ func authorizedGroup(ctx context.Context, cl *kgo.Client, name string) authorize
 	case err != nil || len(resp.Groups) != 1:
 		return authorized{}
 	}
-	return tell(resp.Groups[0].ErrorCode, resp.Groups[0].AuthorizedOperations)
+	may := tell(resp.Groups[0].ErrorCode, resp.Groups[0].AuthorizedOperations)
+	if !may.told && may.refused == nil {
+		return authorizedReading(ctx, cl, name)
+	}
+	return may
+}
+
+// authorizedReading asks whether a group may be read, of which the broker has not told what may be done with it, as it
+// does for one that does not exist. A heartbeat of nobody changes nothing, and needs the permission.
+func authorizedReading(ctx context.Context, cl *kgo.Client, name string) authorized {
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group, req.Generation = name, -1
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil || !errors.Is(kerr.ErrorForCode(resp.ErrorCode), kerr.GroupAuthorizationFailed) {
+		return authorized{}
+	}
+	return authorized{told: true, bits: 1 << kmsg.ACLOperationDescribe}
 }
 
 // authorizedTransactions asks whether a transactional ID may be used. Brokers tell only whether it may be described,

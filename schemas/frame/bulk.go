@@ -27,8 +27,8 @@ var BulkActions = []BulkAction{BulkRetry, BulkCancel, BulkErase}
 func (a BulkAction) Takes(s job.State) bool { return s.Terminal() == (a != BulkCancel) }
 
 // States returns the states of the jobs that a bulk action takes if its filter names none: those that have not ended
-// for cancel, those that have for erase, and failed and cancelled for retry, which runs completed jobs again only if it is
-// told so.
+// for cancel, those that have for erase, and failed and cancelled for retry, which runs completed jobs again only if it
+// is told so.
 func (a BulkAction) States() []job.State {
 	if a == BulkRetry {
 		return []job.State{job.Failed, job.Cancelled}

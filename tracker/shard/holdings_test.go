@@ -37,7 +37,8 @@ func TestHoldingsAreWhatTheJobsSay(t *testing.T) {
 		default:
 			e.job = &fold.Job{Doc: job.Document{JobID: e.id, State: job.Processing,
 				Lane:     fmt.Sprint("lane-", random.IntN(3)),
-				Attempts: []job.Attempt{{Number: 1, StartedAt: at}}}, Tenant: "acme", Run: run, Worker: fmt.Sprint("worker-", random.IntN(7)), RenewedAt: at}
+				Attempts: []job.Attempt{{Number: 1, StartedAt: at}}}, Tenant: "acme", Run: run,
+				Worker: fmt.Sprint("worker-", random.IntN(7)), RenewedAt: at}
 		}
 	}
 	check := func() {

@@ -117,7 +117,8 @@ func TestTheKeyCoversAJob(t *testing.T) {
 	}
 	fields(fold.Job{}, "Doc", "Version", "Life", "Tenant", "PayloadHash", "Policy", "CallbackURL",
 		"CallbackEvents",
-		"CallbackState", "CallbackDue", "Deliveries", "Source", "Accepted", "ByWriter", "Dispatch", "Round", "RoundAt", "Request", "Run",
+		"CallbackState", "CallbackDue", "Deliveries", "Source", "Accepted", "ByWriter", "Dispatch", "Round", "RoundAt",
+		"Request", "Run",
 		"Worker", "Writer", // no rule reads this: keepers of streams do
 		"Renewal", "RenewedAt", "Skew", "Ahead", "CancelAt", "Unserved", "ResultBlob")
 }
