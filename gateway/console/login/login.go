@@ -20,6 +20,7 @@ import (
 
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
+	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
 // Bounds. What they bound can be caused by anybody who reaches the console.
@@ -122,7 +123,7 @@ func (p *Provider) Begin(w http.ResponseWriter, r *http.Request) (Start, error) 
 	}
 	defer leave()
 	t := trip{State: oauth2.GenerateVerifier(), Verifier: oauth2.GenerateVerifier(), Redirect: asked.Redirect}
-	value, err := json.Marshal(t)
+	value, err := plainjson.Marshal(t)
 	if err != nil {
 		return Start{}, err
 	}
