@@ -21,6 +21,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/sse"
 	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/code"
+	"github.com/ackwire/ackwire/schemas/frame"
 )
 
 // maxSeries is far above what a gateway shows, and far below what garbage could make.
@@ -87,7 +88,7 @@ func TestClientsMakeNoLabels(t *testing.T) {
 			"type": append(meter.Words(clientFrames), otherFrame), "route": api.RouteNames, "bound": meter.Words(limits.All),
 			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"},
 				[]string{"ok", "refused", "unavailable"}, api.Handshakes,
-				conns.Handshakes),
+				conns.Handshakes, []string{"done"}, meter.Words(frame.BulkReasons)),
 			"reason": slices.Concat([]string{"old", "closed", "overflow"}, meter.Words(sse.Reasons),
 				meter.Words(session.NoCompressions)),
 			"code": append(meter.Words(code.All), "", clientLeft), "in": {"new", "request", "idle"},

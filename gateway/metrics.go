@@ -49,8 +49,8 @@ const (
 )
 
 var clientFrames = []frame.Type{
-	frame.Auth, frame.Submit, frame.SubmitBatch, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry, frame.Ping,
-	frame.WatchList, frame.UnwatchList,
+	frame.Auth, frame.Submit, frame.SubmitBatch, frame.Subscribe, frame.Unsubscribe, frame.Cancel, frame.Retry,
+	frame.WatchList, frame.UnwatchList, frame.Ping,
 }
 
 func newMetrics(

@@ -60,7 +60,7 @@ func (n Names) ACLs(role Role, lanes []string) []ACL {
 			of(ResourceTopic, n.Control(), "send orders to workers", OpWrite, OpDescribeConfigs),
 			of(ResourceTopic, n.Dead(), "set records aside that cannot be decoded, and show them to operators", OpRead,
 				OpWrite, OpDescribeConfigs),
-			of(ResourceTopic, n.Audit(), "show operators who did what", OpRead),
+			of(ResourceTopic, n.Audit(), "show operators who did what", OpRead, OpDescribeConfigs),
 			of(ResourceGroup, n.TrackerGroup(), "share partitions with other trackers", OpRead),
 			all(ResourceGroup, n.ProcessorGroup(""), "measure backlogs", OpDescribe),
 			all(ResourceTransactional, n.View()+"-", "write the table of jobs", OpWrite),
