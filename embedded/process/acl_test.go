@@ -93,7 +93,7 @@ func (p *permitted) service(t *testing.T, user string) *proc {
 	switch user {
 	case userGateway:
 		one.name, one.args = "gateway", p.flags(user, append(verify, "--listen", a[0], "--ops-listen", a[1],
-			"--anonymous-tenant", "local", "--job-types", p.types)...)
+			"--anonymous-tenant", "local", "--job-types", p.types, "--bulk=on")...)
 	case userTracker:
 		one.name, one.args = "tracker", p.flags(user, append(verify, "--tracker-listen", a[0], "--ops-listen", a[1],
 			"--data", t.TempDir(), "--tracker-session-timeout", "6s")...)
@@ -349,7 +349,7 @@ func (p *permitted) eachMissing(t *testing.T) {
 func named(g kafkatest.Grant) *regexp.Regexp {
 	name := regexp.QuoteMeta(g.Name)
 	if g.Prefixed {
-		name += `[a-z.]*`
+		name += `[a-z.-]*`
 	}
 	return regexp.MustCompile(`permission missing: this process's user needs ` + g.Operation + ` on ` + g.Resource + ` ` +
 		name + ` to `)

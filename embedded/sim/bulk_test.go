@@ -137,7 +137,7 @@ var failedReports = ackwire.BulkOrder{Action: ackwire.BulkRetry,
 func TestABulkActionThatIsKilledTouchesNoJobTwice(t *testing.T) {
 	Run(t, func(w *World) {
 		const all = 700
-		gateways := bulkWorld(w, 2, 100)
+		gateways := bulkWorld(w, 2, 40)
 		r := &reports{runs: map[string]int{}}
 		w.StartWorker(r.handle)
 		c := w.Dial()
