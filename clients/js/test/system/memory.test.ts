@@ -82,7 +82,7 @@ class Story {
       return Object.fromEntries(Object.entries(value).flatMap(([name, member]) => {
         // What an ack says of its lane is there only if the gateway has heard of it from the trackers lately.
         if (["detail", "worker", "ahead", "estimate"].includes(name)) return [];
-        const differs = /At$|^asOf$|^version$|^connection$|[cC]ursor$|^ticket$|^url$/.test(name);
+        const differs = /At$|^asOf$|^versions?$|^connection$|[cC]ursor$|^ticket$|^url$/.test(name);
         return [[name, differs ? name : this.#plain(member)]];
       }));
     }
