@@ -76,14 +76,22 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts.Go("keys", g.verifier.Run)
 	start, stopStart := context.WithCancel(ctx)
 	var starting sync.WaitGroup
+	usable := make(chan struct{})
 	starting.Go(func() {
 		if g.start(start, cl); start.Err() == nil {
+			close(usable)
 			g.keeper.Run(start, cl)
 		}
 	})
 
-	// Bulk actions are handed back at once; they need Kafka and the trackers until that is reported.
+	// Bulk actions are run once Kafka is usable, whose lacks are said once. They are handed back at once; they need Kafka
+	// and the trackers until that is reported.
 	starting.Go(func() {
+		select {
+		case <-usable:
+		case <-start.Done():
+			return
+		}
 		bulk.run(start, func(err error) { g.env.Log.Warn("the worker of bulk actions has ended", "err", err) })
 	})
 
