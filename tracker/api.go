@@ -57,11 +57,11 @@ type api struct {
 	histories *history.Reader
 }
 
-func newAPI(streams *keeper.Shared, known *workers.Metrics) *api {
+func newAPI(streams *keeper.Shared, known *workers.Metrics, read *history.Metrics) *api {
 	return &api{
 		shards: map[int32]*shard.Shard{}, keepers: map[int32]*keeper.Keeper{}, lists: newTurns(maxLists), streams: streams,
 		workers:  known,
-		readings: newTurns(maxReadings), histories: history.NewReader(),
+		readings: newTurns(maxReadings), histories: history.NewReader(read),
 		watched: watch.Lists{Full: watch.FullOfLists},
 	}
 }
@@ -226,28 +226,6 @@ func checkJob(jobID, tenant string) error {
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("job_id or tenant is missing or too long"))
 	}
 	return nil
-}
-
-// apiError returns a shard's error with its Connect code.
-func apiError(err error) error {
-	var coded *connect.Error
-	switch {
-	case errors.As(err, &coded):
-		return err
-	case errors.Is(err, shard.ErrNotFound), errors.Is(err, keeper.ErrNotFound):
-		return connect.NewError(connect.CodeNotFound, err)
-	case errors.Is(err, shard.ErrNotOwner), errors.Is(err, keeper.ErrNotOwner):
-		return connect.NewError(connect.CodeFailedPrecondition, err)
-	case errors.Is(err, shard.ErrNotReady), errors.Is(err, shard.ErrOverloaded), errors.Is(err, shard.ErrLogAway),
-		errors.Is(err, keeper.ErrNotReady), errors.Is(err, keeper.ErrCrowded):
-		return connect.NewError(connect.CodeUnavailable, err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return connect.NewError(connect.CodeDeadlineExceeded, err)
-	case errors.Is(err, context.Canceled):
-		return connect.NewError(connect.CodeCanceled, err)
-	default:
-		return connect.NewError(connect.CodeInternal, err)
-	}
 }
 
 // Get implements trackerpbconnect.TrackerHandler.

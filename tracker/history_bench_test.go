@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
@@ -76,9 +77,10 @@ func BenchmarkHistory(b *testing.B) {
 	j := fold.Fold(nil, &all[0], fold.Meta{Offset: first.Offset, Time: first.Timestamp}).Job
 	q := history.Query{JobID: "job", Life: "l1", Created: j.Doc.CreatedAt, Version: int64(len(all)),
 		Folded: int64(len(all)), ByWriter: o.ByWriter}
+	metrics := history.NewMetrics(meter.New(prometheus.NewRegistry(), "tracker"))
 	read := func(b *testing.B, limit int, whole bool) {
 		for b.Loop() {
-			r, q, n := history.NewReader(), q, 0
+			r, q, n := history.NewReader(metrics), q, 0
 			q.Limit = limit
 			for more := true; more; {
 				page, err := r.Read(b.Context(), o.History(0), q)

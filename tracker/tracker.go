@@ -29,6 +29,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
 	"github.com/ackwire/ackwire/tracker/fetch"
+	"github.com/ackwire/ackwire/tracker/history"
 	"github.com/ackwire/ackwire/tracker/keeper"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -80,7 +81,8 @@ func New(cfg Config, env service.Env) (*Tracker, error) {
 		metrics:  shard.NewMetrics(m),
 		restores: newRestoreMetrics(m),
 		backlog:  newBacklogMetrics(m),
-		api:      newAPI(keeper.NewShared(m, keeper.DefaultTailBytes), workers.NewMetrics(m)),
+		api: newAPI(keeper.NewShared(m, keeper.DefaultTailBytes), workers.NewMetrics(m),
+			history.NewMetrics(m)),
 		evidence: newEvidence(cfg.Kafka.Bounds()),
 	}
 	t.keeper = kafka.NewKeeper(cfg.Topics, "tracker", t.env)

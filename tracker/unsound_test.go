@@ -101,13 +101,13 @@ func TestRotThatIsFoundWhileTheTrackerRuns(t *testing.T) {
 		"by the check": func(*testing.T, *instance) { time.Sleep(verified) },
 		"by a question": func(t *testing.T, i *instance) {
 			_, err := i.get(&trackerpb.GetRequest{JobId: victim})
-			wantCode(t, "the row has rotted", err, connect.CodeInternal)
+			wantCode(t, "the row has rotted", err, connect.CodeUnavailable)
 		},
 		"by a list": func(t *testing.T, i *instance) {
 			_, err := i.api.List(t.Context(), connect.NewRequest(&trackerpb.ListRequest{
 				Tenant: tenant, Limit: 100, Partitions: []int32{0, 1, 2, 3},
 			}))
-			wantCode(t, "the row has rotted", err, connect.CodeInternal)
+			wantCode(t, "the row has rotted", err, connect.CodeUnavailable)
 		},
 		"by the fold": func(_ *testing.T, i *instance) {
 			i.w.append(&event.Event{Type: event.RetryRequested, JobID: victim})

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/tracker/fetch"
 )
 
@@ -63,11 +65,23 @@ type Page struct {
 	Earliest  time.Time // if truncated: the time of the first record that there is
 }
 
+// Metrics are those of all readings of a process.
+type Metrics struct{ bytes prometheus.Counter }
+
+// NewMetrics registers the metrics.
+func NewMetrics(m meter.Meter) *Metrics {
+	return &Metrics{m.Counter("history_read_bytes_total",
+		"Bytes of the topic status that were read to tell histories of jobs.")}
+}
+
 // Reader reads histories.
-type Reader struct{ marks marks }
+type Reader struct {
+	marks   marks
+	metrics *Metrics
+}
 
 // NewReader returns a reader.
-func NewReader() *Reader { return &Reader{} }
+func NewReader(m *Metrics) *Reader { return &Reader{metrics: m} }
 
 // Read answers q from log.
 func (r *Reader) Read(ctx context.Context, log Log, q Query) (Page, error) {
@@ -89,6 +103,7 @@ func (r *Reader) Read(ctx context.Context, log Log, q Query) (Page, error) {
 		return Page{}, err
 	}
 	err := s.run(ctx)
+	r.metrics.bytes.Add(float64(s.bytes))
 	s.settle()
 	if err == nil || s.progressed {
 		r.marks.put(q.JobID, q.Life, s.mark)

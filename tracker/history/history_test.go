@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/meter"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/tracker/fetch"
@@ -25,6 +28,10 @@ type memoryLog struct {
 	spans   int
 	per     int64 // records of a span
 	err     error // of each span
+}
+
+func newReader() *Reader {
+	return NewReader(NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")))
 }
 
 func (l *memoryLog) Span(_ context.Context, offset int64, _ int32) (fetch.Span, error) {
@@ -132,13 +139,13 @@ func readAll(t *testing.T, r *Reader, l *memoryLog, q Query) (all []Event, pages
 func TestPagesAreOnePass(t *testing.T) {
 	l := logOf(t, 3000, 1)
 	q := query(l, "one")
-	whole, _ := readAll(t, NewReader(), l, q)
+	whole, _ := readAll(t, newReader(), l, q)
 	if len(whole) != 3002 {
 		t.Fatalf("%d events", len(whole))
 	}
 	for _, limit := range []int{7, 200, 999} {
 		q.Limit, l.spans = limit, 0
-		got, pages := readAll(t, NewReader(), l, q)
+		got, pages := readAll(t, newReader(), l, q)
 		if fmt.Sprint(got) != fmt.Sprint(whole) {
 			t.Errorf("pages of %d tell something else", limit)
 		}
@@ -158,18 +165,18 @@ func TestAMarkThatIsGone(t *testing.T) {
 	l := logOf(t, 500, 0)
 	q := query(l, "one")
 	q.Limit = 100
-	first, err := NewReader().Read(t.Context(), l, q)
+	first, err := newReader().Read(t.Context(), l, q)
 	if err != nil {
 		t.Fatal(err)
 	}
 	q.From, q.FromLife = first.Next, q.Life
-	got, err := NewReader().Read(t.Context(), l, q)
+	got, err := newReader().Read(t.Context(), l, q)
 	if err != nil || len(got.Events) != 100 || got.Events[0].Offset != first.Next ||
 		got.Events[0].State != job.Processing {
 		t.Errorf("%+v, %v", got.Events[0], err)
 	}
 	q.FromLife = "another"
-	if _, err = NewReader().Read(t.Context(), l, q); !errors.Is(err, ErrOtherLife) {
+	if _, err = newReader().Read(t.Context(), l, q); !errors.Is(err, ErrOtherLife) {
 		t.Errorf("a place of another life: %v", err)
 	}
 }
@@ -187,7 +194,11 @@ func TestReadingIsBounded(t *testing.T) {
 	q := query(l, "one")
 	l.spans = 0
 	l.per = 1
-	got, pages := readAll(t, NewReader(), l, q)
+	r := newReader()
+	got, pages := readAll(t, r, l, q)
+	if read := testutil.ToFloat64(r.metrics.bytes); read < 3*maxBytes {
+		t.Errorf("%v bytes are counted as read", read)
+	}
 	if len(got) != 2 || got[1].State != job.Cancelled || pages < 3 {
 		t.Errorf("%d events in %d pages: %+v", len(got), pages, got)
 	}
@@ -222,7 +233,7 @@ func TestMarksAreBounded(t *testing.T) {
 func TestALogThatDoesNotAnswer(t *testing.T) {
 	l := logOf(t, 10, 0)
 	l.err = errors.New("away")
-	if _, err := NewReader().Read(t.Context(), l, query(l, "one")); !errors.Is(err, l.err) {
+	if _, err := newReader().Read(t.Context(), l, query(l, "one")); !errors.Is(err, l.err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -232,7 +243,7 @@ func TestRemovedWhileItIsRead(t *testing.T) {
 	l := logOf(t, 100, 0)
 	q := query(l, "one")
 	q.Limit = 10
-	r := NewReader()
+	r := newReader()
 	page, err := r.Read(t.Context(), l, q)
 	if err != nil || page.Truncated {
 		t.Fatalf("%+v, %v", page, err)
@@ -255,14 +266,14 @@ func BenchmarkOpen10k(b *testing.B) {
 		q := q
 		q.Limit = 200
 		for b.Loop() {
-			if page, err := NewReader().Read(b.Context(), l, q); err != nil || len(page.Events) != 200 {
+			if page, err := newReader().Read(b.Context(), l, q); err != nil || len(page.Events) != 200 {
 				b.Fatal(len(page.Events), err)
 			}
 		}
 	})
 	b.Run("all", func(b *testing.B) {
 		for b.Loop() {
-			r, q, n := NewReader(), q, 0
+			r, q, n := newReader(), q, 0
 			for {
 				page, err := r.Read(b.Context(), l, q)
 				if err != nil {

@@ -22,6 +22,7 @@ type scan struct {
 
 	mark       // how far it has come
 	progressed bool
+	bytes      int // of the log, that were read
 	events     []Event
 	size       int // of events, in bytes
 }
@@ -49,9 +50,8 @@ func (s *scan) run(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-margin).Before(stop) {
 		stop = deadline.Add(-margin)
 	}
-	bytes := 0
 	for s.next < s.until && !s.full() {
-		if bytes >= maxBytes || s.progressed && !time.Now().Before(stop) {
+		if s.bytes >= maxBytes || s.progressed && !time.Now().Before(stop) {
 			return nil
 		}
 		got, err := s.log.Span(ctx, s.next, spanBytes)
@@ -82,7 +82,7 @@ func (s *scan) run(ctx context.Context) error {
 		if !s.full() {
 			s.next = max(s.next, min(got.Next, s.until))
 		}
-		bytes += max(size, got.Bytes)
+		s.bytes += max(size, got.Bytes)
 		s.progressed = true
 	}
 	return nil

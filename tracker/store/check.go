@@ -21,6 +21,10 @@ import (
 // totals.
 var ErrUnsound = errors.New("state is not sound")
 
+// IsUnsound reports whether the error of a read says that the store is not sound. The store takes notice of that by
+// itself: it is opened again and set aside, after which the same read succeeds.
+func IsUnsound(err error) bool { return errors.Is(err, ErrUnsound) || pebble.IsCorruptionError(err) }
+
 // checksAtOnce is how many partitions are checked at a time for each core: while one waits for the disk,
 // another one is decoded.
 const checksAtOnce = 3

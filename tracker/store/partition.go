@@ -94,11 +94,11 @@ func (p *Partition) Find(id string, of Owners, wanted func(*Meta) bool) (*Stored
 	}
 	row, err := decodeRow(id, value)
 	if err != nil {
-		return nil, err
+		return nil, p.s.unsound(err)
 	}
 	j, err := row.Job()
 	if err != nil {
-		return nil, err
+		return nil, p.s.unsound(err)
 	}
 	return &Stored{Job: j, Doc: row.Doc, Saved: &Saved{Meta: row.Meta, sum: rowSum(id, value)}}, nil
 }
