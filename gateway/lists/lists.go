@@ -21,10 +21,11 @@ const (
 	// MaxTenantLists bounds the different lists of one tenant's jobs: each of its changes is compared with them all.
 	MaxTenantLists = 100
 
-	maxLists  = 1000    // different lists on a gateway
-	maxJobs   = 1024    // jobs of one list whose newest change is kept
-	maxBytes  = 1 << 20 // of their rows
-	flushRows = 100     // rows and jobs that have left, of one flush of a subscription
+	maxLists  = 1000     // different lists on a gateway
+	maxJobs   = 1024     // jobs of one list whose newest change is kept
+	maxBytes  = 1 << 20  // of their rows
+	maxHeld   = 32 << 20 // bytes of the rows of all lists; a list that goes beyond it is to be asked for again
+	flushRows = 100      // rows and jobs that have left, of one flush of a subscription
 	flushWait = 250 * time.Millisecond
 )
 
@@ -99,6 +100,7 @@ type Index struct {
 	tenants map[string]int // lists of each tenant
 	last    uint32         // the last handle
 	subs    int
+	held    int // bytes of the changes of all lists
 }
 
 // New returns an empty index. Attach must be called before it is used.
@@ -161,7 +163,7 @@ func (x *Index) answer(l *list) {
 	}
 	if l.gap {
 		l.gap = false
-		l.changes.Clear() // versions of a log that has lost its end may be lower than those that were told
+		x.edit(l, l.changes.Clear) // versions of a log that has lost its end may be lower than those that were told
 		for _, sub := range l.subs {
 			if !sub.waiting {
 				x.askAgain(sub, 0)
@@ -292,6 +294,7 @@ func (x *Index) dropUnwatched(l *list) {
 	if len(l.subs) > 0 {
 		return
 	}
+	x.edit(l, l.changes.Clear)
 	delete(x.lists, l.key)
 	delete(x.handles, l.handle)
 	x.tenants[l.tenant]--
@@ -299,6 +302,13 @@ func (x *Index) dropUnwatched(l *list) {
 		delete(x.tenants, l.tenant)
 	}
 	x.up.RemoveList(l.handle)
+}
+
+// edit runs f, which edits the changes of a list, and counts their bytes. x.mu is held.
+func (x *Index) edit(l *list, f func()) {
+	before := l.changes.Bytes()
+	f()
+	x.held += l.changes.Bytes() - before
 }
 
 // Listed takes changes from a tracker's stream.
@@ -316,11 +326,16 @@ func (x *Index) Listed(changes *trackerpb.ListChanges) {
 			}
 		}
 	}
-	for _, c := range changes.Changes {
-		change := Change{Bytes: wire.EncodeListRow(c), Left: c.Left}
-		if _, replaced := l.changes.Put(c.JobId, c.Version, change, len(change.Bytes)); replaced {
-			x.metrics.ListConflated()
+	x.edit(l, func() {
+		for _, c := range changes.Changes {
+			change := Change{Bytes: wire.EncodeListRow(c), Left: c.Left}
+			if _, replaced := l.changes.Put(c.JobId, c.Version, change, len(change.Bytes)); replaced {
+				x.metrics.ListConflated()
+			}
 		}
+	})
+	if x.held > maxHeld {
+		x.edit(l, l.changes.Clear)
 	}
 	now := time.Now()
 	for _, sub := range l.subs {
@@ -390,7 +405,7 @@ func (x *Index) Sweep() {
 			}
 			return false
 		})
-		l.changes.Trim(told)
+		x.edit(l, func() { l.changes.Trim(told) })
 		x.dropUnwatched(l)
 	}
 }

@@ -197,6 +197,44 @@ func TestAPartitionMoves(t *testing.T) {
 	})
 }
 
+// TestManyListsShareABound: the rows of all lists together have a bound, a client whose list goes beyond it is told to
+// ask again, and what has ended is counted no longer.
+func TestManyListsShareABound(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		x, u, _ := newIndex()
+		var subs []*Subscription
+		for i := range 2 * maxHeld / maxBytes {
+			sub := &Subscription{Subscriber: &reader{}, List: &trackerpb.ListRequest{Tenant: fmt.Sprint("tenant-", i)}}
+			if err := x.Subscribe(sub); err != nil {
+				t.Fatal(err)
+			}
+			for partition := range int32(2) {
+				x.Covered(1, &trackerpb.Coverage{Partition: partition, Partitions: 2, Lists: []uint32{sub.list.handle}})
+			}
+			x.Listed(&trackerpb.ListChanges{Handle: sub.list.handle, Changes: rows(100, 0, 1, maxBytes/101)})
+			subs = append(subs, sub)
+			held := 0
+			for _, l := range x.lists {
+				held += l.changes.Bytes()
+			}
+			if held != x.held || held > maxHeld {
+				t.Fatalf("%d lists hold %d bytes, counted are %d, the bound is %d", len(subs), held, x.held, maxHeld)
+			}
+		}
+		first, _ := x.Take(subs[0], maxBytes)
+		last, _ := x.Take(subs[len(subs)-1], maxBytes)
+		if first == nil || first.Again || len(first.Rows) == 0 || last == nil || !last.Again {
+			t.Errorf("the first is told %+v, the last %+v", first, last)
+		}
+		for _, sub := range subs {
+			x.Unsubscribe(sub)
+		}
+		if x.held != 0 || len(u.lists) != 0 {
+			t.Errorf("%d bytes of %d lists are left", x.held, len(u.lists))
+		}
+	})
+}
+
 // TestHowManyDifferentLists: the trackers compare each change of a tenant's jobs with so many lists at most.
 func TestHowManyDifferentLists(t *testing.T) {
 	x, u, _ := newIndex()
