@@ -83,8 +83,8 @@ func auditRequest(r *http.Request) (*trackerpb.ListAuditRequest, error) {
 // maxAuditBytes bounds a record of the audit trail; gateways write none that is near it.
 const maxAuditBytes = 64 << 10
 
-// auditEntry returns a record for clients. ok is false if it is none: whoever may write the topic may have written
-// anything.
+// auditEntry returns a record of the topic as clients see it. ok is false if it is no audit record: whoever may write
+// to the topic may have written anything.
 func auditEntry(l *trackerpb.AuditRecord) (e frame.AuditEntry, ok bool) {
 	if len(l.Value) > maxAuditBytes {
 		return e, false

@@ -34,12 +34,8 @@ func (sub *submits) postBatch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limit := sub.cfg.BatchBytes
-	length := r.ContentLength
-	if length < 0 {
-		length = limit // the length is not known
-	}
-	if length > limit {
-		sub.problem(w, tooLarge(w, r, limit))
+	length, ok := sub.announced(w, r, limit)
+	if !ok {
 		return
 	}
 	end, err := sub.cfg.Submits.HoldBatch(id, length)
@@ -60,7 +56,7 @@ func (sub *submits) postBatch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	prepare(items, r, strict)
-	// Unlike a single submit, a batch ends with its request: what has not begun then never does.
+	// A batch ends with its request, unlike a single submit: items that have not begun by then are not submitted.
 	ctx, cancel := sub.cfg.untilDrain(requestid.With(r.Context(), w.Header().Get(requestid.Header)), job.MaxSubmit)
 	defer cancel()
 	results := sub.cfg.Submits.SubmitBatch(ctx, id, items, nil)
@@ -75,8 +71,8 @@ func (sub *submits) postBatch(w http.ResponseWriter, r *http.Request) {
 	sub.answer(w, frame.AcksFrame{Results: told})
 }
 
-// prepare gives the items what the request says of all of them: that they are strict, and the trace of those that name
-// none.
+// prepare applies the parameters of the request to all items: the strict parameter, and the request's trace for items
+// without a trace of their own.
 func prepare(items []bulk.Item, r *http.Request, strict bool) {
 	parent := r.Header.Get(frame.TraceparentHeader)
 	traced := tracing.Parse(parent, "").IsValid()

@@ -32,6 +32,19 @@ const (
 // submits are the route that makes jobs.
 type submits struct{ *reads }
 
+// announced returns how many bytes a request's body may have: what it announces, or the limit if it does not. It
+// answers a body above the limit with an error, and reports false.
+func (sub *submits) announced(w http.ResponseWriter, r *http.Request, limit int64) (int64, bool) {
+	switch {
+	case r.ContentLength < 0:
+		return limit, true
+	case r.ContentLength > limit:
+		sub.problem(w, tooLarge(w, r, limit))
+		return 0, false
+	}
+	return r.ContentLength, true
+}
+
 // postJob handles POST /v1/jobs. A submit that asks for a grant is always answered with its ack, which has the grant.
 func (sub *submits) postJob(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
@@ -54,12 +67,8 @@ func (sub *submits) postJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limit := sub.cfg.LargestBody
-	length := r.ContentLength
-	if length < 0 {
-		length = limit // the length is not known
-	}
-	if length > limit {
-		sub.problem(w, tooLarge(w, r, limit))
+	length, ok := sub.announced(w, r, limit)
+	if !ok {
 		return
 	}
 	// Not the request's context: a submit goes on when its client leaves.
