@@ -135,7 +135,7 @@ func newBatch(ctx context.Context, items []BatchItem, overHTTP bool) (*batch, er
 	return b, nil
 }
 
-// body appends `"jobs":[…]` with the items of those indexes.
+// body appends the member "jobs" of a request, with the items at the indexes in pending, and returns the result.
 func (b *batch) body(to []byte, pending []int) []byte {
 	n := len(to) + len(`"jobs":[]}`)
 	for _, i := range pending {
@@ -151,9 +151,9 @@ func (b *batch) body(to []byte, pending []int) []byte {
 	return append(body, ']')
 }
 
-// batchUntilKnown sends a batch, and then again those of its items whose outcome is not known, as submitUntilKnown does
-// with one submit. try sends the items of those indexes. It returns one answer for each, or an error; unknown reports
-// that the items may have been taken, though this answer or error does not say so.
+// batchUntilKnown sends a batch, and then again its items whose outcome is not known, as submitUntilKnown does with one
+// submit. try sends the items at the indexes in pending, and returns an answer for each, or an error; its result
+// unknown reports that the server may have taken the items although the answer or error does not say so.
 func (r *rest) batchUntilKnown(
 	ctx, life context.Context, b *batch, try func(pending []int) (answers []itemAnswer, unknown bool, err error),
 	via transport,

@@ -21,7 +21,7 @@ const (
 	defaultLimit   = 50
 )
 
-// ListUpdate is what has changed in a list that is watched.
+// ListUpdate is one update of a watched list: the jobs that are in it in a new version, and those that have left it.
 type ListUpdate struct {
 	// Listed says that Jobs are the list as it is now, its newest jobs first: whatever was known of it before is of the
 	// past. The first update is one, and the first after a lost connection, or after changes that were too many to be
@@ -238,7 +238,7 @@ func (l *liveList) forgetLocked() {
 	l.order, l.bytes = nil, 0
 }
 
-// takeList takes what has changed. It returns nil if all of it was known.
+// takeList returns the changes that wait as one update, or nil if none of them is new.
 func (c *Client) takeList(ctx context.Context, l *liveList) (*ListUpdate, error) {
 	c.mu.Lock()
 	pending, order := l.pending, l.order
@@ -315,7 +315,7 @@ func (c *Client) onListUnwatchedLocked(cn *conn, h head, b []byte) bool {
 	return true
 }
 
-// onListChangedLocked keeps what has changed in a list until its loop takes it.
+// onListChangedLocked stores the changes of a listChanged frame until the loop of the list takes them.
 func (c *Client) onListChangedLocked(cn *conn, b []byte) bool {
 	var f frame.ListChangedFrame
 	if json.Unmarshal(b, &f) != nil {

@@ -19,8 +19,8 @@ import (
 // testWorker wrote the events of attempts.
 const testWorker = "ackwiretest"
 
-// noteLocked adds what has changed a job to its history. There is no log here, so the event is told by the state before
-// it and the state after it; nothing is ever refused.
+// noteLocked adds an event to a job's history after the job has changed. This server has no log of events, so the type
+// of the event follows from the job's states before and after the change; no event is ever refused.
 func (s *Server) noteLocked(r *record) {
 	applied, is := true, r.doc.State
 	e := frame.HistoryEvent{Offset: s.version - 1, At: r.doc.UpdatedAt, Type: eventOf(r), Applied: &applied, State: is,

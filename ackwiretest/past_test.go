@@ -11,7 +11,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/code"
 )
 
-// TestPast: the server tells what has become of a job, in pages, and what was submitted.
+// TestPast checks the history of a job, in pages, and its payload.
 func TestPast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := ackwiretest.New(t)

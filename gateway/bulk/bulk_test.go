@@ -58,7 +58,8 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// TestRunEnds: when the context ends, what has begun goes on, and the rest is refused as retryable.
+// TestRunEnds checks that submits that have begun go on when the context ends, and that the others are refused as
+// retryable.
 func TestRunEnds(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		for _, c := range []struct {

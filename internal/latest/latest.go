@@ -1,5 +1,5 @@
-// Package latest holds what has changed last: of each key the newest value, in the order of the changes, within a
-// bound. Several readers follow it, each at its own pace, and each of them needs no more than a number.
+// Package latest is a bounded log of changes that keeps only the newest value of each key. Several readers follow it,
+// each at its own pace; the state of a reader is one number, its position.
 package latest
 
 // Log holds the newest value of each key that was put, the one that was put last at the end. A value takes the place of

@@ -22,8 +22,8 @@ type History struct {
 	// NextCursor asks for the next page; absent in the last one. A page that is short or empty may have one too: so much
 	// of the log is read for one page, and no more.
 	NextCursor string `json:"nextCursor,omitempty"`
-	// Truncated says that Kafka's retention has removed the job's first events. Then it is not known what became of those
-	// that are left, and Earliest is the time of the first record of any job that is there, if there is one.
+	// Truncated says that Kafka's retention has removed the job's first events. Whether the remaining events changed the
+	// job is then not known, and Earliest is the time of the first record of any job that is there, if there is one.
 	Truncated bool       `json:"truncated,omitempty"`
 	Earliest  *time.Time `json:"earliest,omitempty"`
 	AsOf      time.Time  `json:"asOf"` // all changes up to this time are included

@@ -17,7 +17,7 @@ addEventListener("keydown", (event) => {
     }
     return;
   }
-  // Enter and the space bar belong to what has the focus.
+  // A focused link, button or field handles Enter and the space bar itself.
   if ((event.key === "Enter" || event.key === " ") && at?.closest("a, button, summary, input")) return;
   for (const keys of [...stack].reverse()) {
     const act = keys[event.key];
