@@ -152,6 +152,7 @@ func TestALanesGroupLosesItsOffsets(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.StartWorker(echoes(&runs, time.Second))
+		h.isCreatedByItsClaim(c)
 		w.WantEnd("it has lost no more than its accepted", c, h.id, job.Completed, 1)
 		w.eventually("the others are stopped and counted", func() bool {
 			return w.refused("stale_request") >= float64(len(ids))

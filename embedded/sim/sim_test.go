@@ -55,6 +55,16 @@ func (h handWritten) dispatched(dispatch int) event.Position {
 	return event.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset}
 }
 
+// isCreatedByItsClaim waits until a worker has claimed a request whose accepted event was lost. There is no
+// such job before.
+func (h handWritten) isCreatedByItsClaim(c *ackwire.Client) {
+	h.w.T.Helper()
+	h.w.eventually("the claim creates the job", func() bool {
+		_, err := c.Job(h.id).Get(h.w.ctx())
+		return err == nil
+	})
+}
+
 func (h handWritten) accepted(request event.Position) {
 	h.w.Event(&event.Event{Type: event.Accepted, JobID: h.id, Job: "demo.echo", Lane: "default", Tenant: Tenant,
 		PayloadHash: "sha256:00", Policy: &policy, Request: &request})
@@ -107,7 +117,7 @@ func TestAcceptedIsLostAfterItsRequest(t *testing.T) {
 		h := w.handWrite()
 		h.request() // and the gateway dies
 		c := w.Dial()
-		w.eventually("the claim creates the job", func() bool { _, err := c.Job(h.id).Get(w.ctx()); return err == nil })
+		h.isCreatedByItsClaim(c)
 		w.WantEnd("the claim creates the job", c, h.id, job.Completed, 1)
 	})
 }
