@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ackwire/ackwire/internal/sparkline"
 	"github.com/ackwire/ackwire/loadtest/measure"
 	"github.com/ackwire/ackwire/loadtest/report"
 	"github.com/ackwire/ackwire/loadtest/scenario"
@@ -69,7 +70,7 @@ func draw(s *scenario.Scenario, where string, now measure.Snapshot, st style) st
 	if n := len(now.Last); n > 0 {
 		last := now.Last[n-1]
 		spark := func(name, unit string, of func(measure.Point) float64, value float64) {
-			p("%-16s %s %s", name, sparkline(now.Last, of), st.dim(fmt.Sprintf("%.4g %s", value, unit)))
+			p("%-16s %s %s", name, newest(now.Last, of), st.dim(fmt.Sprintf("%.4g %s", value, unit)))
 		}
 		spark("acked", "per s", func(p measure.Point) float64 { return p.Acked }, last.Acked)
 		spark("ack p99", "ms", func(p measure.Point) float64 { return p.AckP99 }, last.AckP99)
@@ -125,22 +126,13 @@ func worst(now measure.Snapshot) []string {
 	return out
 }
 
-// sparkline draws the newest points of a figure.
-func sparkline(last []measure.Point, of func(measure.Point) float64) string {
-	levels := []rune("▁▂▃▄▅▆▇█")
-	most := 0.0
-	for _, p := range last {
-		most = max(most, of(p))
+// newest draws the newest points of a figure.
+func newest(last []measure.Point, of func(measure.Point) float64) string {
+	values := make([]float64, len(last))
+	for i, p := range last {
+		values[i] = of(p)
 	}
-	out := []rune(strings.Repeat(" ", max(0, points-len(last))))
-	for _, p := range last {
-		i := 0
-		if most > 0 {
-			i = int(max(0, of(p)) / most * float64(len(levels)-1))
-		}
-		out = append(out, levels[i])
-	}
-	return string(out)
+	return strings.Repeat(" ", max(0, points-len(last))) + sparkline.Draw(values)
 }
 
 // oneLine returns one moment as one line.
