@@ -441,6 +441,19 @@ var requeuedRecord = func() frame.DeadRequeued {
 
 var auditedAt = time.Date(2026, 2, 2, 9, 31, 0, 0, time.UTC)
 
+// activityAnswer is an answer about the last hour of a lane, with something in its last minutes.
+var activityAnswer = func() frame.Activity {
+	ending := func(n ...int64) []int64 {
+		return append(make([]int64, frame.ActivityMinutes-len(n)), n...)
+	}
+	return frame.Activity{
+		From: endedAt.Truncate(time.Minute).Add(-59 * time.Minute), Since: endedAt.Add(-2 * time.Hour),
+		Lanes: []frame.LaneActivity{{Lane: "reports", Accepted: ending(12, 9, 4), Completed: ending(11, 8),
+			Failed: ending(3), Cancelled: ending()}},
+		AsOf: endedAt,
+	}
+}()
+
 // workersAnswer is an answer about workers: one that has announced itself, and a stranger.
 var workersAnswer = func() frame.Workers {
 	started, progressed := acceptedAt.Add(-time.Hour), endedAt.Add(-time.Second)

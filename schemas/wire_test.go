@@ -187,6 +187,7 @@ func wires() []wire {
 		plain("http.deadLetter", "http/deadLetter", deadRecord),
 		plain("http.deadRequeued", "http/deadRequeued", frame.DeadRequeued{Outcome: frame.RequeueDispatched, JobID: jobID}),
 		plain("http.deadRequeued.written", "http/deadRequeued", requeuedRecord),
+		plain("http.activity", "http/activity", activityAnswer),
 		plain("http.workers", "http/workers", workersAnswer),
 		plain("http.webhooks", "http/webhooks", webhooksAnswer),
 		plain("http.audit", "http/audit", auditAnswer),

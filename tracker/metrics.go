@@ -35,6 +35,10 @@ func (t *Tracker) measure(m meter.Meter) {
 			}
 			return oldest.Seconds()
 		})
+	m.GaugeFunc("activity_entries",
+		"Pairs of tenant and lane whose jobs are counted by minute, over the last hour's minutes and all owned partitions; "+
+			"at 100000 others are not counted.",
+		func() float64 { return float64(t.activity.Used()) })
 	m.GaugeFunc("streams_lag_seconds",
 		"Age of the oldest record of the topic streams that was not read yet, in the owned partition where that is "+
 			"highest; 0 when all were read.",

@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/tracker/activity"
 	"github.com/ackwire/ackwire/tracker/fetch"
 	"github.com/ackwire/ackwire/tracker/shard"
 	"github.com/ackwire/ackwire/tracker/store"
@@ -46,6 +47,7 @@ type owner struct {
 	fetcher     *fetch.Fetcher
 	metrics     *shard.Metrics
 	tracer      trace.Tracer // nil: no spans are made
+	activity    *activity.Budget
 	restores    *restoreMetrics
 	backlog     *backlogMetrics
 	streams     streamsClients
@@ -165,7 +167,7 @@ func (o *owner) hold(ctx context.Context, t *tenure) error {
 	cfg := shard.Config{
 		Partition: p, Partitions: o.partitions, Names: o.names, Store: o.store.Partition(p), Kafka: o,
 		Metrics: o.metrics, Tracer: o.tracer, Log: o.logger,
-		BrokerTimes: o.brokerTimes, Bounds: o.bounds,
+		BrokerTimes: o.brokerTimes, Bounds: o.bounds, Activity: o.activity,
 	}
 	if o.view != nil {
 		var err error

@@ -28,6 +28,7 @@ import (
 	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/schemas/trackerpb/trackerpbconnect"
+	"github.com/ackwire/ackwire/tracker/activity"
 	"github.com/ackwire/ackwire/tracker/fetch"
 	"github.com/ackwire/ackwire/tracker/history"
 	"github.com/ackwire/ackwire/tracker/keeper"
@@ -54,6 +55,7 @@ type Tracker struct {
 	env      service.Env
 	names    topic.Names
 	metrics  *shard.Metrics
+	activity activity.Budget
 	restores *restoreMetrics
 	backlog  *backlogMetrics
 	api      *api
@@ -285,6 +287,7 @@ func (t *Tracker) runOwner(
 		admin:       admin,
 		fetcher:     fetch.New(admin),
 		metrics:     t.metrics,
+		activity:    &t.activity,
 		tracer:      tracing.Tracer(t.env.Traces, "tracker"),
 		restores:    t.restores,
 		backlog:     t.backlog,

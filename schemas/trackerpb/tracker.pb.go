@@ -4615,6 +4615,211 @@ func (x *RequeueDeadResponse) GetWritten() *Position {
 	return nil
 }
 
+type ActivityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tenant        string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Partitions    []int32                `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"` // as in ListRequest
+	Now           int64                  `protobuf:"varint,3,opt,name=now,proto3" json:"now,omitempty"`                      // the last minute, as minutes since the Unix epoch: that of the one who asks, so that answers add up
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActivityRequest) Reset() {
+	*x = ActivityRequest{}
+	mi := &file_tracker_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActivityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActivityRequest) ProtoMessage() {}
+
+func (x *ActivityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActivityRequest.ProtoReflect.Descriptor instead.
+func (*ActivityRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ActivityRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ActivityRequest) GetPartitions() []int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *ActivityRequest) GetNow() int64 {
+	if x != nil {
+		return x.Now
+	}
+	return 0
+}
+
+type ActivityResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lanes         []*LaneActivity        `protobuf:"bytes,1,rep,name=lanes,proto3" json:"lanes,omitempty"`            // sorted by name
+	Since         int64                  `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`           // when the counts begin to be whole, Unix milliseconds
+	Short         bool                   `protobuf:"varint,3,opt,name=short,proto3" json:"short,omitempty"`           // something was not counted: too many tenants had jobs
+	AsOf          int64                  `protobuf:"varint,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"` // as in ListResponse
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActivityResponse) Reset() {
+	*x = ActivityResponse{}
+	mi := &file_tracker_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActivityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActivityResponse) ProtoMessage() {}
+
+func (x *ActivityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActivityResponse.ProtoReflect.Descriptor instead.
+func (*ActivityResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ActivityResponse) GetLanes() []*LaneActivity {
+	if x != nil {
+		return x.Lanes
+	}
+	return nil
+}
+
+func (x *ActivityResponse) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *ActivityResponse) GetShort() bool {
+	if x != nil {
+		return x.Short
+	}
+	return false
+}
+
+func (x *ActivityResponse) GetAsOf() int64 {
+	if x != nil {
+		return x.AsOf
+	}
+	return 0
+}
+
+// LaneActivity is what happened to jobs in a lane, by minute, the oldest first; the last one is that of the request.
+type LaneActivity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lane          string                 `protobuf:"bytes,1,opt,name=lane,proto3" json:"lane,omitempty"`
+	Accepted      []int64                `protobuf:"varint,2,rep,packed,name=accepted,proto3" json:"accepted,omitempty"`
+	Completed     []int64                `protobuf:"varint,3,rep,packed,name=completed,proto3" json:"completed,omitempty"`
+	Failed        []int64                `protobuf:"varint,4,rep,packed,name=failed,proto3" json:"failed,omitempty"`
+	Cancelled     []int64                `protobuf:"varint,5,rep,packed,name=cancelled,proto3" json:"cancelled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaneActivity) Reset() {
+	*x = LaneActivity{}
+	mi := &file_tracker_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaneActivity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaneActivity) ProtoMessage() {}
+
+func (x *LaneActivity) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaneActivity.ProtoReflect.Descriptor instead.
+func (*LaneActivity) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *LaneActivity) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *LaneActivity) GetAccepted() []int64 {
+	if x != nil {
+		return x.Accepted
+	}
+	return nil
+}
+
+func (x *LaneActivity) GetCompleted() []int64 {
+	if x != nil {
+		return x.Completed
+	}
+	return nil
+}
+
+func (x *LaneActivity) GetFailed() []int64 {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+func (x *LaneActivity) GetCancelled() []int64 {
+	if x != nil {
+		return x.Cancelled
+	}
+	return nil
+}
+
 type WorkersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partitions    []int32                `protobuf:"varint,1,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
@@ -4624,7 +4829,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_tracker_proto_msgTypes[60]
+	mi := &file_tracker_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4636,7 +4841,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[60]
+	mi := &file_tracker_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4649,7 +4854,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{60}
+	return file_tracker_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *WorkersRequest) GetPartitions() []int32 {
@@ -4672,7 +4877,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_tracker_proto_msgTypes[61]
+	mi := &file_tracker_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4684,7 +4889,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[61]
+	mi := &file_tracker_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4697,7 +4902,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{61}
+	return file_tracker_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -4743,7 +4948,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_tracker_proto_msgTypes[62]
+	mi := &file_tracker_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4755,7 +4960,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[62]
+	mi := &file_tracker_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4768,7 +4973,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{62}
+	return file_tracker_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Worker) GetName() string {
@@ -4824,7 +5029,7 @@ type HeldJob struct {
 
 func (x *HeldJob) Reset() {
 	*x = HeldJob{}
-	mi := &file_tracker_proto_msgTypes[63]
+	mi := &file_tracker_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4836,7 +5041,7 @@ func (x *HeldJob) String() string {
 func (*HeldJob) ProtoMessage() {}
 
 func (x *HeldJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[63]
+	mi := &file_tracker_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4849,7 +5054,7 @@ func (x *HeldJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldJob.ProtoReflect.Descriptor instead.
 func (*HeldJob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{63}
+	return file_tracker_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *HeldJob) GetJobId() string {
@@ -4935,7 +5140,7 @@ type LaneWork struct {
 
 func (x *LaneWork) Reset() {
 	*x = LaneWork{}
-	mi := &file_tracker_proto_msgTypes[64]
+	mi := &file_tracker_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4947,7 +5152,7 @@ func (x *LaneWork) String() string {
 func (*LaneWork) ProtoMessage() {}
 
 func (x *LaneWork) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[64]
+	mi := &file_tracker_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4960,7 +5165,7 @@ func (x *LaneWork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaneWork.ProtoReflect.Descriptor instead.
 func (*LaneWork) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{64}
+	return file_tracker_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *LaneWork) GetLane() string {
@@ -5003,7 +5208,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_tracker_proto_msgTypes[65]
+	mi := &file_tracker_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5015,7 +5220,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[65]
+	mi := &file_tracker_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5028,7 +5233,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{65}
+	return file_tracker_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ListAuditRequest) GetBefore() int64 {
@@ -5064,7 +5269,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_tracker_proto_msgTypes[66]
+	mi := &file_tracker_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5076,7 +5281,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[66]
+	mi := &file_tracker_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5089,7 +5294,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{66}
+	return file_tracker_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListAuditResponse) GetRecords() []*AuditRecord {
@@ -5124,7 +5329,7 @@ type AuditRecord struct {
 
 func (x *AuditRecord) Reset() {
 	*x = AuditRecord{}
-	mi := &file_tracker_proto_msgTypes[67]
+	mi := &file_tracker_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5136,7 +5341,7 @@ func (x *AuditRecord) String() string {
 func (*AuditRecord) ProtoMessage() {}
 
 func (x *AuditRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[67]
+	mi := &file_tracker_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5149,7 +5354,7 @@ func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
 func (*AuditRecord) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{67}
+	return file_tracker_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *AuditRecord) GetOffset() int64 {
@@ -5551,7 +5756,24 @@ const file_tracker_proto_rawDesc = "" +
 	"\x05ENDED\x10\x03\x12\x0f\n" +
 	"\vNOT_WAITING\x10\x04\x12\f\n" +
 	"\bOUTLIVED\x10\x05\x12\v\n" +
-	"\aFOREIGN\x10\x06\"0\n" +
+	"\aFOREIGN\x10\x06\"[\n" +
+	"\x0fActivityRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\x05R\n" +
+	"partitions\x12\x10\n" +
+	"\x03now\x18\x03 \x01(\x03R\x03now\"\x8b\x01\n" +
+	"\x10ActivityResponse\x126\n" +
+	"\x05lanes\x18\x01 \x03(\v2 .ackwire.tracker.v1.LaneActivityR\x05lanes\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x14\n" +
+	"\x05short\x18\x03 \x01(\bR\x05short\x12\x13\n" +
+	"\x05as_of\x18\x04 \x01(\x03R\x04asOf\"\x92\x01\n" +
+	"\fLaneActivity\x12\x12\n" +
+	"\x04lane\x18\x01 \x01(\tR\x04lane\x12\x1a\n" +
+	"\baccepted\x18\x02 \x03(\x03R\baccepted\x12\x1c\n" +
+	"\tcompleted\x18\x03 \x03(\x03R\tcompleted\x12\x16\n" +
+	"\x06failed\x18\x04 \x03(\x03R\x06failed\x12\x1c\n" +
+	"\tcancelled\x18\x05 \x03(\x03R\tcancelled\"0\n" +
 	"\x0eWorkersRequest\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\x05R\n" +
@@ -5598,7 +5820,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\vAuditRecord\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\fR\x05value2\xd7\f\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value2\xb3\r\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12X\n" +
@@ -5618,7 +5840,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\bListDead\x12#.ackwire.tracker.v1.ListDeadRequest\x1a$.ackwire.tracker.v1.ListDeadResponse\"\x03\x90\x02\x01\x12W\n" +
 	"\aGetDead\x12\".ackwire.tracker.v1.GetDeadRequest\x1a#.ackwire.tracker.v1.GetDeadResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\vRequeueDead\x12&.ackwire.tracker.v1.RequeueDeadRequest\x1a'.ackwire.tracker.v1.RequeueDeadResponse\x12W\n" +
-	"\aWorkers\x12\".ackwire.tracker.v1.WorkersRequest\x1a#.ackwire.tracker.v1.WorkersResponse\"\x03\x90\x02\x01\x12]\n" +
+	"\aWorkers\x12\".ackwire.tracker.v1.WorkersRequest\x1a#.ackwire.tracker.v1.WorkersResponse\"\x03\x90\x02\x01\x12Z\n" +
+	"\bActivity\x12#.ackwire.tracker.v1.ActivityRequest\x1a$.ackwire.tracker.v1.ActivityResponse\"\x03\x90\x02\x01\x12]\n" +
 	"\tListAudit\x12$.ackwire.tracker.v1.ListAuditRequest\x1a%.ackwire.tracker.v1.ListAuditResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
@@ -5635,7 +5858,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_tracker_proto_goTypes = []any{
 	(HistoryEvent_Verdict)(0),        // 0: ackwire.tracker.v1.HistoryEvent.Verdict
 	(Watched_Outcome)(0),             // 1: ackwire.tracker.v1.Watched.Outcome
@@ -5701,14 +5924,17 @@ var file_tracker_proto_goTypes = []any{
 	(*GetDeadResponse)(nil),          // 61: ackwire.tracker.v1.GetDeadResponse
 	(*RequeueDeadRequest)(nil),       // 62: ackwire.tracker.v1.RequeueDeadRequest
 	(*RequeueDeadResponse)(nil),      // 63: ackwire.tracker.v1.RequeueDeadResponse
-	(*WorkersRequest)(nil),           // 64: ackwire.tracker.v1.WorkersRequest
-	(*WorkersResponse)(nil),          // 65: ackwire.tracker.v1.WorkersResponse
-	(*Worker)(nil),                   // 66: ackwire.tracker.v1.Worker
-	(*HeldJob)(nil),                  // 67: ackwire.tracker.v1.HeldJob
-	(*LaneWork)(nil),                 // 68: ackwire.tracker.v1.LaneWork
-	(*ListAuditRequest)(nil),         // 69: ackwire.tracker.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),        // 70: ackwire.tracker.v1.ListAuditResponse
-	(*AuditRecord)(nil),              // 71: ackwire.tracker.v1.AuditRecord
+	(*ActivityRequest)(nil),          // 64: ackwire.tracker.v1.ActivityRequest
+	(*ActivityResponse)(nil),         // 65: ackwire.tracker.v1.ActivityResponse
+	(*LaneActivity)(nil),             // 66: ackwire.tracker.v1.LaneActivity
+	(*WorkersRequest)(nil),           // 67: ackwire.tracker.v1.WorkersRequest
+	(*WorkersResponse)(nil),          // 68: ackwire.tracker.v1.WorkersResponse
+	(*Worker)(nil),                   // 69: ackwire.tracker.v1.Worker
+	(*HeldJob)(nil),                  // 70: ackwire.tracker.v1.HeldJob
+	(*LaneWork)(nil),                 // 71: ackwire.tracker.v1.LaneWork
+	(*ListAuditRequest)(nil),         // 72: ackwire.tracker.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),        // 73: ackwire.tracker.v1.ListAuditResponse
+	(*AuditRecord)(nil),              // 74: ackwire.tracker.v1.AuditRecord
 }
 var file_tracker_proto_depIdxs = []int32{
 	7,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
@@ -5766,51 +5992,54 @@ var file_tracker_proto_depIdxs = []int32{
 	56, // 52: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
 	3,  // 53: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
 	5,  // 54: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
-	66, // 55: ackwire.tracker.v1.WorkersResponse.workers:type_name -> ackwire.tracker.v1.Worker
-	68, // 56: ackwire.tracker.v1.WorkersResponse.lanes:type_name -> ackwire.tracker.v1.LaneWork
-	67, // 57: ackwire.tracker.v1.Worker.oldest:type_name -> ackwire.tracker.v1.HeldJob
-	71, // 58: ackwire.tracker.v1.ListAuditResponse.records:type_name -> ackwire.tracker.v1.AuditRecord
-	8,  // 59: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	26, // 60: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	28, // 61: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	18, // 62: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	22, // 63: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	30, // 64: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	32, // 65: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	11, // 66: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
-	14, // 67: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
-	46, // 68: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
-	49, // 69: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
-	52, // 70: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
-	58, // 71: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
-	60, // 72: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
-	62, // 73: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
-	64, // 74: ackwire.tracker.v1.Tracker.Workers:input_type -> ackwire.tracker.v1.WorkersRequest
-	69, // 75: ackwire.tracker.v1.Tracker.ListAudit:input_type -> ackwire.tracker.v1.ListAuditRequest
-	34, // 76: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	9,  // 77: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	27, // 78: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	29, // 79: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	20, // 80: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	23, // 81: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	31, // 82: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	33, // 83: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	12, // 84: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
-	15, // 85: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
-	47, // 86: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
-	50, // 87: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
-	54, // 88: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
-	59, // 89: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
-	61, // 90: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
-	63, // 91: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
-	65, // 92: ackwire.tracker.v1.Tracker.Workers:output_type -> ackwire.tracker.v1.WorkersResponse
-	70, // 93: ackwire.tracker.v1.Tracker.ListAudit:output_type -> ackwire.tracker.v1.ListAuditResponse
-	38, // 94: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	77, // [77:95] is the sub-list for method output_type
-	59, // [59:77] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	66, // 55: ackwire.tracker.v1.ActivityResponse.lanes:type_name -> ackwire.tracker.v1.LaneActivity
+	69, // 56: ackwire.tracker.v1.WorkersResponse.workers:type_name -> ackwire.tracker.v1.Worker
+	71, // 57: ackwire.tracker.v1.WorkersResponse.lanes:type_name -> ackwire.tracker.v1.LaneWork
+	70, // 58: ackwire.tracker.v1.Worker.oldest:type_name -> ackwire.tracker.v1.HeldJob
+	74, // 59: ackwire.tracker.v1.ListAuditResponse.records:type_name -> ackwire.tracker.v1.AuditRecord
+	8,  // 60: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	26, // 61: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	28, // 62: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	18, // 63: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	22, // 64: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	30, // 65: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	32, // 66: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	11, // 67: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
+	14, // 68: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
+	46, // 69: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	49, // 70: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	52, // 71: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	58, // 72: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
+	60, // 73: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
+	62, // 74: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
+	67, // 75: ackwire.tracker.v1.Tracker.Workers:input_type -> ackwire.tracker.v1.WorkersRequest
+	64, // 76: ackwire.tracker.v1.Tracker.Activity:input_type -> ackwire.tracker.v1.ActivityRequest
+	72, // 77: ackwire.tracker.v1.Tracker.ListAudit:input_type -> ackwire.tracker.v1.ListAuditRequest
+	34, // 78: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	9,  // 79: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	27, // 80: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	29, // 81: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	20, // 82: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	23, // 83: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	31, // 84: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	33, // 85: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	12, // 86: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
+	15, // 87: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
+	47, // 88: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	50, // 89: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	54, // 90: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	59, // 91: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
+	61, // 92: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
+	63, // 93: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
+	68, // 94: ackwire.tracker.v1.Tracker.Workers:output_type -> ackwire.tracker.v1.WorkersResponse
+	65, // 95: ackwire.tracker.v1.Tracker.Activity:output_type -> ackwire.tracker.v1.ActivityResponse
+	73, // 96: ackwire.tracker.v1.Tracker.ListAudit:output_type -> ackwire.tracker.v1.ListAuditResponse
+	38, // 97: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	79, // [79:98] is the sub-list for method output_type
+	60, // [60:79] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -5824,7 +6053,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   68,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -14,6 +14,7 @@ import (
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/topic"
+	minutes "github.com/ackwire/ackwire/tracker/activity"
 	"github.com/ackwire/ackwire/tracker/store"
 )
 
@@ -76,6 +77,7 @@ type Shard struct {
 	questions questions // what waits for an answer
 	audience  audience  // who watches
 	holdings  holdings  // what each worker holds
+	activity  activity  // what happened in the last minutes
 	tickets   tickets
 }
 
@@ -91,7 +93,8 @@ type Config struct {
 	BrokerTimes bool
 	Bounds      kafka.Bounds // of what is asked of Kafka; those of the profile local if zero
 	Metrics     *Metrics
-	Tracer      trace.Tracer // nil: no spans are made
+	Activity    *minutes.Budget // what the tracker's shards have for the counts of the last minutes; a new one if nil
+	Tracer      trace.Tracer    // nil: no spans are made
 	// Told is called with the ID of each job whose Writer is another one by now; nil: nobody hears of it. It is called on
 	// the shard's goroutine and must return at once.
 	Told func(jobID string)
@@ -115,6 +118,7 @@ func New(cfg Config) *Shard {
 		census:     newCensus(cfg.Metrics),
 		tickets:    newTickets(),
 		holdings:   newHoldings(),
+		activity:   newActivity(cfg.Activity, cfg.Store.Position()),
 	}
 	if s.bounds == (kafka.Bounds{}) {
 		s.bounds = kafka.Timeouts{}.Bounds()

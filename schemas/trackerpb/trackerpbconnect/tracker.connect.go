@@ -72,6 +72,8 @@ const (
 	TrackerRequeueDeadProcedure = "/ackwire.tracker.v1.Tracker/RequeueDead"
 	// TrackerWorkersProcedure is the fully-qualified name of the Tracker's Workers RPC.
 	TrackerWorkersProcedure = "/ackwire.tracker.v1.Tracker/Workers"
+	// TrackerActivityProcedure is the fully-qualified name of the Tracker's Activity RPC.
+	TrackerActivityProcedure = "/ackwire.tracker.v1.Tracker/Activity"
 	// TrackerListAuditProcedure is the fully-qualified name of the Tracker's ListAudit RPC.
 	TrackerListAuditProcedure = "/ackwire.tracker.v1.Tracker/ListAudit"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
@@ -124,6 +126,8 @@ type TrackerClient interface {
 	// Workers returns what workers have announced of themselves, and which jobs of some partitions they hold. A worker is in
 	// the answers for several partitions.
 	Workers(context.Context, *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error)
+	// Activity counts what happened to a tenant's jobs of some partitions in each of the last minutes.
+	Activity(context.Context, *connect.Request[trackerpb.ActivityRequest]) (*connect.Response[trackerpb.ActivityResponse], error)
 	// ListAudit lists the records of the topic audit, the newest first.
 	ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
@@ -247,6 +251,13 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		activity: connect.NewClient[trackerpb.ActivityRequest, trackerpb.ActivityResponse](
+			httpClient,
+			baseURL+TrackerActivityProcedure,
+			connect.WithSchema(trackerMethods.ByName("Activity")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		listAudit: connect.NewClient[trackerpb.ListAuditRequest, trackerpb.ListAuditResponse](
 			httpClient,
 			baseURL+TrackerListAuditProcedure,
@@ -281,6 +292,7 @@ type trackerClient struct {
 	getDead       *connect.Client[trackerpb.GetDeadRequest, trackerpb.GetDeadResponse]
 	requeueDead   *connect.Client[trackerpb.RequeueDeadRequest, trackerpb.RequeueDeadResponse]
 	workers       *connect.Client[trackerpb.WorkersRequest, trackerpb.WorkersResponse]
+	activity      *connect.Client[trackerpb.ActivityRequest, trackerpb.ActivityResponse]
 	listAudit     *connect.Client[trackerpb.ListAuditRequest, trackerpb.ListAuditResponse]
 	watch         *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -365,6 +377,11 @@ func (c *trackerClient) Workers(ctx context.Context, req *connect.Request[tracke
 	return c.workers.CallUnary(ctx, req)
 }
 
+// Activity calls ackwire.tracker.v1.Tracker.Activity.
+func (c *trackerClient) Activity(ctx context.Context, req *connect.Request[trackerpb.ActivityRequest]) (*connect.Response[trackerpb.ActivityResponse], error) {
+	return c.activity.CallUnary(ctx, req)
+}
+
 // ListAudit calls ackwire.tracker.v1.Tracker.ListAudit.
 func (c *trackerClient) ListAudit(ctx context.Context, req *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error) {
 	return c.listAudit.CallUnary(ctx, req)
@@ -421,6 +438,8 @@ type TrackerHandler interface {
 	// Workers returns what workers have announced of themselves, and which jobs of some partitions they hold. A worker is in
 	// the answers for several partitions.
 	Workers(context.Context, *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error)
+	// Activity counts what happened to a tenant's jobs of some partitions in each of the last minutes.
+	Activity(context.Context, *connect.Request[trackerpb.ActivityRequest]) (*connect.Response[trackerpb.ActivityResponse], error)
 	// ListAudit lists the records of the topic audit, the newest first.
 	ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
@@ -540,6 +559,13 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerActivityHandler := connect.NewUnaryHandler(
+		TrackerActivityProcedure,
+		svc.Activity,
+		connect.WithSchema(trackerMethods.ByName("Activity")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerListAuditHandler := connect.NewUnaryHandler(
 		TrackerListAuditProcedure,
 		svc.ListAudit,
@@ -587,6 +613,8 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerRequeueDeadHandler.ServeHTTP(w, r)
 		case TrackerWorkersProcedure:
 			trackerWorkersHandler.ServeHTTP(w, r)
+		case TrackerActivityProcedure:
+			trackerActivityHandler.ServeHTTP(w, r)
 		case TrackerListAuditProcedure:
 			trackerListAuditHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
@@ -662,6 +690,10 @@ func (UnimplementedTrackerHandler) RequeueDead(context.Context, *connect.Request
 
 func (UnimplementedTrackerHandler) Workers(context.Context, *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Workers is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) Activity(context.Context, *connect.Request[trackerpb.ActivityRequest]) (*connect.Response[trackerpb.ActivityResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.Activity is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error) {
