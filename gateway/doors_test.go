@@ -71,6 +71,8 @@ var doors = map[string]door{
 	"POST /v1/bulk":                     {auth.Read | auth.Erase, noJob, bulkPreview, ""},
 	"GET /v1/stats":                     {auth.Read, allJobs, "", ""},
 	"HEAD /v1/stats":                    {auth.Read, noJob, "", ""},
+	"GET /v1/activity":                  {auth.ReadTenant, noJob, "", ""},
+	"HEAD /v1/activity":                 {auth.ReadTenant, noJob, "", ""},
 	"GET /v1/job-types":                 {auth.Read, noJob, "", ""},
 	"HEAD /v1/job-types":                {auth.Read, noJob, "", ""},
 	"GET /v1/dead":                      {auth.Operate, noJob, "", ""},

@@ -305,7 +305,7 @@ func TestAudit(t *testing.T) {
 // TestFleetIsLimited: what operators ask for workers, webhooks and the audit trail counts as lists.
 func TestFleetIsLimited(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Limits.ListRate = 5 }, func(t *testing.T, w *world) {
-		for _, path := range []string{"/v1/workers", "/v1/webhooks", "/v1/audit"} {
+		for _, path := range []string{"/v1/workers", "/v1/webhooks", "/v1/audit", "/v1/activity"} {
 			refused := 0
 			for range 30 {
 				switch a := w.http("GET", path, nil, nil); {

@@ -44,9 +44,10 @@ type tool struct {
 	Stats  StatsCmd  `cmd:"" help:"Count jobs."`
 	Why    WhyCmd    `cmd:"" help:"Tell what a job waits for."`
 
-	History HistoryCmd `cmd:"" help:"Tell a job's events."`
-	Workers WorkersCmd `cmd:"" help:"List the workers."`
-	Payload PayloadCmd `cmd:"" help:"Print what was submitted."`
+	History  HistoryCmd  `cmd:"" help:"Tell a job's events."`
+	Workers  WorkersCmd  `cmd:"" help:"List the workers."`
+	Activity ActivityCmd `cmd:"" help:"Count what happened in the last hour."`
+	Payload  PayloadCmd  `cmd:"" help:"Print what was submitted."`
 
 	Deliveries DeliveriesCmd `cmd:"" help:"Tell how webhooks fare."`
 
@@ -127,7 +128,7 @@ func (s *script) serve(t *testing.T) string {
 		fmt.Fprint(w, s.result)
 	})
 	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries",
-		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers"} {
+		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers", "/v1/activity"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			body := s.query(r.URL.Path, r.URL.Query())
 			if body == "" {

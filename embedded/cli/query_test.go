@@ -53,6 +53,17 @@ const (
 	later = `{"jobId":"0199-job","state":"scheduled","reason":"scheduled","detail":"It is to start at 2026-02-03T04:05:06Z.","lane":"reports","nextAt":"2026-02-03T04:05:06Z","asOf":"2026-01-02T03:04:05Z"}`
 )
 
+// hourOf returns the answer of GET /v1/activity: something happened in the last minutes.
+func hourOf(since string, truncated bool) string {
+	minutes := func(last ...int) string {
+		all := append(make([]int, 60-len(last)), last...)
+		return strings.ReplaceAll(fmt.Sprint(all), " ", ",")
+	}
+	return fmt.Sprintf(`{"from":"2026-01-02T02:05:00Z","since":%q,"lanes":[{"lane":"default\u001b[1m","accepted":%s,`+
+		`"completed":%s,"failed":%s,"cancelled":%s}],"truncated":%t,"asOf":"2026-01-02T03:04:05Z"}`, since, minutes(1, 3, 7),
+		minutes(3, 6, 0), minutes(5, 0, 0, 0, 0, 0, 1), minutes(), truncated)
+}
+
 // history answers the history of a job in two pages; the first was cut short.
 func history(_ string, q url.Values) string {
 	if q.Get("cursor") == "" {
@@ -98,6 +109,11 @@ func TestQueries(t *testing.T) {
 		{"workers-json", answers(fleet), []string{"workers", "--json"}},
 		{"workers-none", answers(`{"workers":[],"lanes":[{"lane":"default","workers":0,"slots":0,"running":0,"waiting":3,` +
 			`"oldestWait":61.5}],"asOf":"2026-01-02T03:04:05Z","truncated":true}`), []string{"workers"}},
+		{"activity", answers(hourOf("2026-01-02T01:00:00Z", false)), []string{"activity"}},
+		{"activity-json", answers(hourOf("2026-01-02T01:00:00Z", false)), []string{"activity", "--json"}},
+		{"activity-partial", answers(hourOf("2026-01-02T02:30:00Z", true)), []string{"activity", "--tenant", "acme"}},
+		{"activity-none", answers(`{"from":"2026-01-02T02:05:00Z","since":"2026-01-02T01:00:00Z","lanes":[],` +
+			`"truncated":false,"asOf":"2026-01-02T03:04:05Z"}`), []string{"activity"}},
 		{"why", answers(behind), []string{"why", "0199-job"}},
 		{"why-json", answers(behind), []string{"why", "0199-job", "--json"}},
 		{"why-scheduled", answers(later), []string{"why", "0199-job"}},

@@ -64,6 +64,7 @@ func routesOf(d *door) []route {
 		{"/v1/jobs/{id}/retry", post("retry", orders.orderJob(auth.Submit, d.cfg.Orders.Retry))},
 		{"/v1/bulk", post("bulk", bulks.postBulk)},
 		{"/v1/stats", read("stats", gzipped(lists.getStats))},
+		{"/v1/activity", read("activity", gzipped(lists.getActivity))},
 		{"/v1/job-types", read("job_types", gzipped(types.getJobTypes))},
 		{"/v1/dead", read("dead", gzipped(dead.listDead))},
 		{"/v1/dead/{id}", read("dead_get", dead.getDead)},

@@ -32,6 +32,8 @@ type Trackers interface {
 	List(ctx context.Context, req *trackerpb.ListRequest) (*trackerpb.ListResponse, error)
 	Stats(ctx context.Context, tenant string, scope *trackerpb.Scope, tags []*trackerpb.Tag) (
 		*trackerpb.StatsResponse, error)
+	// Activity returns what happened to a tenant's jobs in the hour that ends with a minute, since the Unix epoch.
+	Activity(ctx context.Context, tenant string, minute int64) (*trackerpb.ActivityResponse, error)
 }
 
 // StreamTrackers answers questions about streams of jobs; upstream.Pair implements it.

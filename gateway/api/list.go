@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/limits"
@@ -66,20 +67,28 @@ func (ls *lists) list(r *http.Request, id auth.Identity) (*frame.JobList, error)
 	return page, nil
 }
 
+// ofTenant returns who asks about a tenant's jobs, which needs a permission, with the query, which may have these
+// parameters, and the tenant. If ok is false it has answered the request.
+func (ls *lists) ofTenant(
+	w http.ResponseWriter, r *http.Request, needed auth.Permissions, parameters ...string,
+) (id auth.Identity, q url.Values, tenant string, ok bool) {
+	if id, ok = ls.identify(w, r, needed); !ok {
+		return id, nil, "", false
+	}
+	q, err := readQuery(r, parameters...)
+	if err == nil {
+		tenant, err = tenantOf(q, id)
+	}
+	if err != nil {
+		ls.problem(w, err)
+	}
+	return id, q, tenant, err == nil
+}
+
 // getStats handles GET /v1/stats.
 func (ls *lists) getStats(w http.ResponseWriter, r *http.Request) {
-	id, ok := ls.identify(w, r, auth.Read)
+	id, q, tenant, ok := ls.ofTenant(w, r, auth.Read, tenantParam, tagParam)
 	if !ok {
-		return
-	}
-	q, err := readQuery(r, tenantParam, tagParam)
-	if err != nil {
-		ls.problem(w, err)
-		return
-	}
-	tenant, err := tenantOf(q, id)
-	if err != nil {
-		ls.problem(w, err)
 		return
 	}
 	tags, err := tagsOf(q)

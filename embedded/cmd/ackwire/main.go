@@ -40,6 +40,7 @@ type commands struct {
 	List          cli.ListCmd       `cmd:"" help:"Print jobs, newest first."`
 	Stats         cli.StatsCmd      `cmd:"" help:"Count jobs, and show each lane's workers and waiting jobs."`
 	Why           cli.WhyCmd        `cmd:"" help:"Explain what a job waits for."`
+	Activity      cli.ActivityCmd   `cmd:"" help:"Count what happened to jobs in the last hour, by lane and minute."`
 	Workers       cli.WorkersCmd    `cmd:"" help:"List the workers with their lanes, and what each holds."`
 	History       cli.HistoryCmd    `cmd:"" help:"Print a job's events, with what became of each."`
 	Payload       cli.PayloadCmd    `cmd:"" help:"Print what was submitted as a job's payload."`
