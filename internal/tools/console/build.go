@@ -31,7 +31,7 @@ func build(root string) (map[string][]byte, error) {
 	if err := checkLock(root); err != nil {
 		return nil, err
 	}
-	third := func(rest string) string { return filepath.Join(root, webDir, "third/preact", rest) }
+	third := func(rest string) string { return filepath.Join(root, webDir, "third", rest) }
 	result := api.Build(api.BuildOptions{
 		AbsWorkingDir: root,
 		EntryPoints:   []string{filepath.Join(root, webDir, "src/main.tsx"), filepath.Join(root, webDir, "src/style.css")},
@@ -47,9 +47,11 @@ func build(root string) (map[string][]byte, error) {
 		Plugins:     []api.Plugin{leaveOut},
 		JSX:         api.JSXAutomatic, JSXImportSource: "preact",
 		Alias: map[string]string{
-			"ackwire": filepath.Join(root, clientDir, "index.ts"), "preact": third("src/index.js"),
-			"preact/hooks": third("hooks/src/index.js"), "preact/jsx-runtime": third("jsx-runtime/src/index.js"),
+			"ackwire": filepath.Join(root, clientDir, "index.ts"), "preact": third("preact/src/index.js"),
+			"preact/hooks": third("preact/hooks/src/index.js"), "preact/jsx-runtime": third("preact/jsx-runtime/src/index.js"),
+			"uplot": third("uplot/dist/uPlot.esm.js"), "uplot/dist/uPlot.min.css": third("uplot/dist/uPlot.min.css"),
 		},
+		Loader:        map[string]api.Loader{".min.css": api.LoaderText},
 		LegalComments: api.LegalCommentsNone,
 		Metafile:      true,
 	})

@@ -3,8 +3,8 @@
 //	console -C REPOSITORY            builds the page
 //	console -C REPOSITORY -relock    writes the lock file anew, after a library was replaced
 //
-// It needs neither Node nor a network: the one library of the page, Preact, is in web/third as npm has it, and the lock
-// file holds the hash of each of its files. The output is the same on every machine.
+// It needs neither Node nor a network: the libraries of the page, Preact and uPlot, are in web/third as npm has
+// them, and the lock file holds the hash of each of their files. The output is the same on every machine.
 package main
 
 import (

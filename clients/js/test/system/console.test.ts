@@ -82,6 +82,34 @@ test.each(["light", "dark"] as const)("each page opens and axe finds nothing, %s
   }
 });
 
+test("the last hour is a chart, which tells the same in words and minute by minute", async () => {
+  const { page, context, complaints } = await open("");
+  // Only minutes that are over are shown, so the page is as two minutes later.
+  await page.route("**/v1/activity*", async (route) => {
+    const answer = await route.fetch();
+    const body = await answer.json();
+    for (const lane of body.lanes) {
+      for (const what of ["accepted", "completed", "failed", "cancelled"]) lane[what] = [...lane[what].slice(1), 0];
+    }
+    body.from = new Date(Date.parse(body.from) + 60_000).toISOString();
+    await route.fulfill({ json: body });
+  });
+  await page.reload();
+  const chart = page.locator(".plot");
+  await chart.locator("canvas").waitFor();
+  const says = await chart.getAttribute("aria-label");
+  expect(says).toMatch(/^Jobs by minute since \d\d:\d\d: [1-9]\d* accepted, most at \d\d:\d\d \([1-9]\d*\); /);
+  const shown = () => page.locator(".hour li").allInnerTexts();
+  expect((await shown()).at(-1)).toBe("in 59 minutes");
+  const box = (await chart.boundingBox())!;
+  await page.mouse.move(box.x + box.width / 2, box.y + 40);
+  await page.waitForFunction(() => /^in the minute of \d\d:\d\d$/.test(document.querySelector(".hour li:last-child")!.textContent!));
+  await page.mouse.move(box.x + box.width / 2, box.y + 400);
+  await page.waitForFunction(() => document.querySelector(".hour li:last-child")!.textContent === "in 59 minutes");
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
 test("a filter is a URL, and the buttons change it", async () => {
   const { page, context, complaints } = await open("jobs?state=failed&type=demo.fail");
   await page.waitForSelector(`text=${ids["failed"]}`);

@@ -3,6 +3,7 @@
 import type { State, Status } from "ackwire";
 import { read, session, told, type Me } from "../api.js";
 import { A, Empty, StateMark, Time, useLate } from "../components/basics.js";
+import { Hour } from "../components/Hour.js";
 import { usePoll } from "../live.js";
 import { go } from "../router.js";
 import { useCell } from "../state.js";
@@ -32,7 +33,8 @@ export function Overview({ query }: { query: URLSearchParams }) {
     read<{ jobs: Status[] }>(`/v1/jobs?state=failed&limit=8${tenant && "&tenant=" + encodeURIComponent(tenant)}`, signal));
   const late = useLate(!data && !error);
   const total = (state: State) => (data?.counts ?? []).reduce((n, c) => n + (c.state === state ? c.jobs : 0), 0);
-  const exact = me.permissions.includes("operate");
+  const may = (permission: string) => me.permissions.includes(permission);
+  const exact = may("operate");
   return (
     <div class="overview">
       <div class="head">
@@ -48,7 +50,7 @@ export function Overview({ query }: { query: URLSearchParams }) {
           </A></li>
         ))}
       </ul>
-      {data && <><section>
+      {data && <>{may("read:tenant") && <Hour tenant={tenant} />}<section>
         <h2>Lanes</h2>
         <div class="scroll" tabIndex={0} role="group" aria-label="Lanes"><table>
           <thead><tr><th scope="col">Lane</th><th scope="col" class="num">Workers</th><th scope="col" class="num">Backlog</th><th scope="col" class="num">Running</th><th scope="col" class="num wide">Retrying</th><th scope="col">Condition</th></tr></thead>
