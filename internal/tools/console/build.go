@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
+	"github.com/klauspost/compress/gzip" // compresses better than the standard library
 )
 
 // Folders of the page's source and output, and of the client that it stands on.
@@ -39,16 +39,18 @@ func build(root string) (map[string][]byte, error) {
 		EntryNames:    "[name]-[hash]",
 		ChunkNames:    "[name]-[hash]",
 		AssetNames:    "[name]-[hash]",
-		Bundle:        true, Splitting: true, Format: api.FormatESModule, Platform: api.PlatformBrowser,
+		Bundle:        true, Format: api.FormatESModule, Platform: api.PlatformBrowser,
 		Target:           api.ES2022,
 		MinifyWhitespace: true, MinifyIdentifiers: true, MinifySyntax: true,
 		// Private members: of the client, as in its own build, and of Preact, as in its own build.
 		MangleProps: `[^_]_$|^_[a-z]`,
-		Plugins:     []api.Plugin{leaveOut},
-		JSX:         api.JSXAutomatic, JSXImportSource: "preact",
+		Plugins:     []api.Plugin{leaveOut, oneScript},
+		// Elements by calls with their children as arguments: shorter than the automatic form, which TypeScript checks.
+		TsconfigRaw: `{"compilerOptions": {"jsx": "react", "jsxFactory": "$element", "jsxFragmentFactory": "$Fragment"}}`,
+		Inject:      []string{filepath.Join(root, webDir, "src/elements.ts")},
 		Alias: map[string]string{
 			"ackwire": filepath.Join(root, clientDir, "index.ts"), "preact": third("src/index.js"),
-			"preact/hooks": third("hooks/src/index.js"), "preact/jsx-runtime": third("jsx-runtime/src/index.js"),
+			"ackwire/operate": filepath.Join(root, clientDir, "operate/index.ts"), "preact/hooks": third("hooks/src/index.js"),
 		},
 		LegalComments: api.LegalCommentsNone,
 		Metafile:      true,
@@ -68,14 +70,6 @@ func build(root string) (map[string][]byte, error) {
 	files["index.html"], err = shell(root, files)
 	return files, err
 }
-
-// leaveOut leaves out what the page never asks of the client, which would load it when it is first used.
-var leaveOut = api.Plugin{Name: "leave out", Setup: func(b api.PluginBuild) {
-	b.OnLoad(api.OnLoadOptions{Filter: `/clients/js/src/(mine|batch)\.ts$`}, func(api.OnLoadArgs) (api.OnLoadResult, error) {
-		nothing := "throw new Error('not in the console')"
-		return api.OnLoadResult{Contents: &nothing}, nil
-	})
-}}
 
 // shell returns the page's HTML, which names the other files. They are below BASE/, which the server replaces by the
 // way from the page to the console's root.

@@ -1,21 +1,27 @@
 // Lists that stand still: what is new waits until it is asked for.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
-/**
- * Holds the rows of a list while what it is made of is read again. `key` says which list; a row keeps its place, and is
- * the latest of its ID. It returns the rows, how many are new, and what shows them.
- */
-export function useStill<T>(key: string, latest: readonly T[] | undefined, idOf: (row: T) => string): [rows: readonly T[], news: number, show: () => void] {
-  const [held, hold] = useState<{ key: string; rows: readonly T[] }>({ key, rows: [] });
-  const show = () => latest && hold({ key, rows: latest });
-  const mine = held.key === key && held.rows.length > 0;
+export interface Still<T> {
+  /** The rows that are shown, by their IDs, each as it is known last. */
+  rows: Map<string, T>;
+  /** How many rows are not shown yet. */
+  news: number;
+  /** Shows them, and no longer what has left the list. */
+  show(): void;
+}
+
+/** Holds the rows of a list while what it is made of changes. `key` says which list; a row keeps its place. */
+export function useStill<T>(key: string, latest: readonly T[] | undefined, idOf: (row: T) => string): Still<T> {
+  const [held, hold] = useState<{ key: string; ids: string[] }>({ key, ids: [] });
+  const known = useRef(new Map<string, T>());
+  const now = new Map(latest?.map((row) => [idOf(row), row]));
+  const all = [...now.keys()];
+  const mine = held.key === key && held.ids.length > 0;
+  known.current = new Map((mine ? held.ids : all).map((id) => [id, now.get(id) ?? known.current.get(id)!]));
+  const show = () => hold({ key, ids: all });
   useEffect(() => {
     if (latest && !mine) show(); // nothing is being read yet
   }, [latest, key]);
-  if (!latest || !mine) return [mine ? held.rows : (latest ?? []), 0, show];
-  const now = new Map(latest.map((row) => [idOf(row), row]));
-  const rows = held.rows.map((row) => now.get(idOf(row)) ?? row);
-  for (const row of held.rows) now.delete(idOf(row));
-  return [rows, now.size, show];
+  return { rows: known.current, news: all.filter((id) => !known.current.has(id)).length, show };
 }

@@ -1,8 +1,7 @@
 // The list of jobs: filters in the URL, rows that follow their jobs and do not move, orders to those that are chosen.
 
-import type { Status } from "ackwire";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { read, session, told, type Me } from "../api.js";
+import { session, told, type Me } from "../api.js";
 import { orderAll } from "../bulk.js";
 import { Button, Empty, useLate } from "../components/basics.js";
 import { confirm } from "../components/Confirm.js";
@@ -10,44 +9,32 @@ import { Filters } from "../components/Filters.js";
 import { columns, hiddenColumns, Row } from "../components/Row.js";
 import { changed, request, spans } from "../filter.js";
 import { useKeys } from "../keys.js";
-import { usePoll } from "../live.js";
+import { useList } from "../live.js";
 import { giveAll } from "../orders.js";
 import { forbids, orders, senseless, type Order } from "../permit.js";
 import { back, go } from "../router.js";
 import { useCell } from "../state.js";
+import { useStill } from "../still.js";
 import { visible } from "../text.js";
 
-const every = 2000; // milliseconds between two looks for new jobs
 const words: Record<Order, string> = { cancel: "Cancel", retry: "Retry", erase: "Erase" };
-
-interface Page {
-  jobs: Status[];
-  nextCursor?: string;
-}
 
 export function JobsPage({ query }: { query: URLSearchParams }) {
   const me = (useCell(session) as { me: Me }).me;
   const text = query.toString();
   const asked = useMemo(() => request(query, Date.now()), [text]);
-  const { data, error, again } = usePoll<Page>("jobs?" + asked, every, (signal) => read("/v1/jobs?" + asked, signal));
+  const { data, error, again, live } = useList(asked);
   const late = useLate(!data && !error);
   const hidden = useCell(hiddenColumns);
 
   // The rows stand still: what is new waits until it is asked for, what left the filter stays until then.
-  const [frozen, freeze] = useState<{ of: string; ids: string[] }>({ of: "", ids: [] });
-  const known = useRef(new Map<string, Status>());
-  const gone = useRef(new Set<string>());
-  if (data && frozen.of !== asked) {
-    known.current = new Map(data.jobs.map((job) => [job.jobId, job]));
-    gone.current.clear();
-  } else for (const job of data?.jobs ?? []) known.current.set(job.jobId, job);
-  const fresh = () => data && freeze({ of: asked, ids: data.jobs.map((job) => job.jobId) });
-  useEffect(() => {
-    // A list that is still short takes new jobs at its head at once: nothing below is being read.
-    if (data && (frozen.of !== asked || frozen.ids.length === 0)) fresh();
-  }, [data, asked]);
-  const ids = (frozen.of === asked ? frozen.ids : (data?.jobs ?? []).map((job) => job.jobId)).filter((id) => !gone.current.has(id));
-  const news = query.has("cursor") ? 0 : (data?.jobs ?? []).filter((job) => !ids.includes(job.jobId) && !gone.current.has(job.jobId)).length;
+  const erased = useRef(new Set<string>());
+  const here = new Set(live ? data?.jobs.map((job) => job.jobId) : []); // the rows that the list itself follows
+  const still = useStill(asked, data?.jobs.filter((job) => !erased.current.has(job.jobId)), (job) => job.jobId);
+  const known = still.rows;
+  const ids = [...known.keys()].filter((id) => !erased.current.has(id));
+  const news = query.has("cursor") ? 0 : still.news;
+  const fresh = still.show;
 
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   const [at, move] = useState(-1);
@@ -77,22 +64,22 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
   });
 
   const order = async (what: Order) => {
-    const took = await giveAll(what, picked.filter((id) => !senseless(what, known.current.get(id)!.state)));
-    if (what === "erase") took.forEach((id) => gone.current.add(id));
+    const took = await giveAll(what, picked.filter((id) => !senseless(what, known.get(id)!.state)));
+    if (what === "erase") took.forEach((id) => erased.current.add(id));
     choose(new Set());
     again();
   };
   const why = (what: Order): string | undefined => {
     const forbidden = forbids(me, what);
     if (forbidden) return forbidden;
-    const first = picked.map((id) => senseless(what, known.current.get(id)?.state ?? "pending"));
+    const first = picked.map((id) => senseless(what, known.get(id)?.state ?? "pending"));
     return first.every((reason) => reason) ? first[0] : undefined;
   };
   const ask = (what: Order) => {
     const detail = what === "erase" ? "Their documents, payloads and results are removed for good. This cannot be undone."
       : what === "cancel" ? "Workers that run them are told to stop." : "They run again from their beginning, with the payload they have.";
     if (all) return void orderAll(what, asked, { verb: words[what], detail });
-    const n = picked.filter((id) => !senseless(what, known.current.get(id)?.state ?? "pending")).length;
+    const n = picked.filter((id) => !senseless(what, known.get(id)?.state ?? "pending")).length;
     const jobs = n === 1 ? "1 job" : `${n} jobs`;
     confirm({ text: `${words[what]} ${jobs}?`, detail, yes: `${words[what]} ${jobs}`, act: () => void order(what) });
   };
@@ -120,8 +107,8 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
             {shown.map((c) => <th key={c.name} scope="col" class={c.style}>{c.title}</th>)}
           </tr></thead>
           <tbody>{ids.map((id, i) => (
-            <Row key={id} n={i} listed={known.current.get(id)!} columns={shown} chosen={chosen.has(id)} current={i === at}
-              toggle={() => toggle(id)} enter={() => move(i)} latest={(job) => known.current.set(id, job)} />
+            <Row key={id} n={i} listed={known.get(id)!} columns={shown} chosen={chosen.has(id)} current={i === at}
+              toggle={() => toggle(id)} enter={() => move(i)} alone={!here.has(id)} latest={(job) => known.set(id, job)} />
           ))}</tbody>
         </table></div>
       )}
