@@ -39,13 +39,13 @@ export function filterOf(asked: string): Record<string, string[]> {
 }
 
 /** The page's URL with another filter: a change begins at the first page. */
-export function changed(query: URLSearchParams, changes: Record<string, string>): string {
+export function changed(query: URLSearchParams, changes: Record<string, string | readonly string[]>): string {
   const next = new URLSearchParams(query);
   next.delete("cursor");
   next.delete("at");
   for (const [name, value] of Object.entries(changes)) {
-    if (value) next.set(name, value);
-    else next.delete(name);
+    next.delete(name);
+    for (const one of [value].flat()) if (one) next.append(name, one);
   }
   const text = next.toString();
   return "jobs" + (text && "?" + text);

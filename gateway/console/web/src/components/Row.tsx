@@ -48,7 +48,6 @@ function Took({ job }: { job: Listed }) {
 }
 
 interface Props {
-  n: number;
   listed: Listed;
   /** Whether the list does not follow it: the row does so itself. */
   alone: boolean;
@@ -60,7 +59,7 @@ interface Props {
   latest(job: Listed): void;
 }
 
-export function Row({ n, listed, alone, columns, chosen, current, toggle, enter, latest }: Props) {
+export function Row({ listed, alone, columns, chosen, current, toggle, enter, latest }: Props) {
   const told = useWatched(alone && !ended(listed.state) ? listed.jobId : undefined);
   const job = told && Date.parse(told.updatedAt) >= Date.parse(listed.updatedAt) ? told : listed;
   useEffect(() => latest(job), [job]);
@@ -69,7 +68,7 @@ export function Row({ n, listed, alone, columns, chosen, current, toggle, enter,
     go("jobs/" + job.jobId);
   };
   return (
-    <tr data-row={n} class={`${current ? "current" : ""}${chosen ? " chosen" : ""}`} onClick={open} onFocusCapture={enter}>
+    <tr class={`${current ? "current" : ""}${chosen ? " chosen" : ""}`} onClick={open} onFocusCapture={enter}>
       <td class="pick"><label><input type="checkbox" checked={chosen} onChange={toggle} aria-label={`Choose ${job.jobId}`} /></label></td>
       {columns.map((c) => <td key={c.name} class={c.style}>{c.cell(job)}</td>)}
     </tr>

@@ -8,11 +8,11 @@ import { confirm } from "../components/Confirm.js";
 import { Filters } from "../components/Filters.js";
 import { columns, hiddenColumns, Row } from "../components/Row.js";
 import { changed, request, spans } from "../filter.js";
-import { useKeys } from "../keys.js";
+import { useKeys, walk } from "../keys.js";
 import { useList } from "../live.js";
 import { giveAll } from "../orders.js";
 import { forbids, orders, senseless, type Order } from "../permit.js";
-import { back, go } from "../router.js";
+import { back, go, up } from "../router.js";
 import { useCell } from "../state.js";
 import { useStill } from "../still.js";
 import { visible } from "../text.js";
@@ -50,17 +50,11 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
     if (!next.delete(id)) next.add(id);
     choose(next);
   };
-  const step = (by: number) => {
-    const next = Math.max(0, Math.min(ids.length - 1, at + by));
-    move(next);
-    document.querySelector<HTMLElement>(`tr[data-row="${next}"] a`)?.focus({ preventScroll: true });
-    document.querySelector(`tr[data-row="${next}"]`)?.scrollIntoView({ block: "nearest" });
-  };
   useKeys({
-    j: () => step(1), k: () => step(-1), n: () => news && fresh(),
+    j: () => walk(1), k: () => walk(-1), n: () => news && fresh(),
     x: () => ids[at] !== undefined && toggle(ids[at]!),
     Enter: () => ids[at] !== undefined && go("jobs/" + ids[at]),
-    Escape: () => (all ? match("") : picked.length ? choose(new Set()) : back("")),
+    Escape: () => (all ? match("") : picked.length ? choose(new Set()) : ids.length ? back("") : up()),
   });
 
   const order = async (what: Order) => {
@@ -107,7 +101,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
             {shown.map((c) => <th key={c.name} scope="col" class={c.style}>{c.title}</th>)}
           </tr></thead>
           <tbody>{ids.map((id, i) => (
-            <Row key={id} n={i} listed={known.get(id)!} columns={shown} chosen={chosen.has(id)} current={i === at}
+            <Row key={id} listed={known.get(id)!} columns={shown} chosen={chosen.has(id)} current={i === at}
               toggle={() => toggle(id)} enter={() => move(i)} alone={!here.has(id)} latest={(job) => known.set(id, job)} />
           ))}</tbody>
         </table></div>
