@@ -1,9 +1,9 @@
 // The list of jobs: filters in the URL, rows that follow their jobs and do not move, orders to those that are chosen.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { session, told, type Me } from "../api.js";
+import { session, type Me } from "../api.js";
 import { orderAll } from "../bulk.js";
-import { Button, Empty, useLate } from "../components/basics.js";
+import { Button, Empty, Fails, Reading } from "../components/basics.js";
 import { confirm } from "../components/Confirm.js";
 import { Filters } from "../components/Filters.js";
 import { columns, hiddenColumns, Row } from "../components/Row.js";
@@ -15,7 +15,6 @@ import { forbids, orders, senseless, type Order } from "../permit.js";
 import { back, go, up } from "../router.js";
 import { useCell } from "../state.js";
 import { useStill } from "../still.js";
-import { visible } from "../text.js";
 
 const words: Record<Order, string> = { cancel: "Cancel", retry: "Retry", erase: "Erase" };
 
@@ -24,7 +23,6 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
   const text = query.toString();
   const asked = useMemo(() => request(query, Date.now()), [text]);
   const { data, error, again, live } = useList(asked);
-  const late = useLate(!data && !error);
   const hidden = useCell(hiddenColumns);
 
   // The rows stand still: what is new waits until it is asked for, what left the filter stays until then.
@@ -92,7 +90,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
         {ids.length > 0 && <button class="chip" aria-pressed={all} onClick={() => match(all ? "" : asked)} title="Orders are for all jobs that match the filter, on all pages">All that match</button>}
         <button class={news ? "news" : "news hidden"} onClick={fresh} tabIndex={news ? 0 : -1} aria-hidden={!news}>↑ {news} new</button>
       </div>
-      {error !== undefined && !data && <p class="banner bad" role="alert">{visible(told(error))}. The page tries again by itself.</p>}
+      <Fails error={data ? undefined : error} />
       {ids.length > 0 && (
         <div class="scroll"><table class="list">
           <thead><tr>
@@ -109,7 +107,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
       {data && !ids.length && (query.toString()
         ? <Empty title="No job matches">{older ? "Not on this page: older pages may have some." : "Widen the filter, or wait: jobs that match appear by themselves."}</Empty>
         : <Empty title="No jobs yet">Submit one with <code>ackwire submit demo.echo '"hello"'</code>, and it appears here.</Empty>)}
-      {late && <p class="dim" role="status">Reading…</p>}
+      <Reading on={!data && !error} />
       <div class="pager">
         {query.has("cursor") && <button onClick={() => go(changed(query, {}))}>Newest</button>}
         {older && <button onClick={() => go(changed(query, { ...filter, cursor: older }))}>Older</button>}
