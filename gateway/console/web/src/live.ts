@@ -136,10 +136,12 @@ export function useList(asked: string): Polled<JobPage> & { live: boolean } {
     return () => end.abort();
   }, [asked, turn, client]);
   const live = () => (client.connection.snapshot().state === "open" ? now() : undefined);
+  const looks = useRef(0);
   const polled = usePoll<JobPage>("jobs?" + asked, 2000, async (signal) => {
     const page = live();
     if (page?.old) restart((n) => n + 1);
-    return page ?? read("/v1/jobs?" + asked, signal);
+    // A page that is followed is still read now and then: a tracker that is away is silent on the socket.
+    return page && looks.current++ % 5 ? page : read("/v1/jobs?" + asked, signal);
   });
   const page = live();
   return { ...polled, ...(page && { data: page }), live: !!page };
