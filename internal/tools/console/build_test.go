@@ -36,6 +36,37 @@ func TestOutputIsNotOld(t *testing.T) {
 	}
 }
 
+// TestOneScript: what the client would load late is in the page's one script.
+func TestOneScript(t *testing.T) {
+	root, err := filepath.Abs(repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := build(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts := 0
+	for name, content := range made {
+		if !strings.HasSuffix(name, ".js") {
+			continue
+		}
+		scripts++
+		if bytes.Contains(content, []byte("import(")) {
+			t.Errorf("%s imports something late", name)
+		}
+	}
+	if scripts != 1 {
+		t.Errorf("%d scripts", scripts)
+	}
+	got := withoutDynamicImports("a(() => import(\"./b.js\"));\nc = import(\"./d/e.js\").then(f);\n")
+	want := "import * as late1 from \"./b.js\";\nimport * as late2 from \"./d/e.js\";\n" +
+		"a(() => Promise.resolve(late1));\nc = Promise.resolve(late2).then(f);\n"
+	if got != want {
+		t.Errorf("%s", got)
+	}
+}
+
 // TestLibrariesAreLocked: a library that was changed by hand is refused.
 func TestLibrariesAreLocked(t *testing.T) {
 	root := t.TempDir()

@@ -21,8 +21,8 @@ var leaveOut = api.Plugin{Name: "leave out", Setup: func(b api.PluginBuild) {
 var dynamicImport = regexp.MustCompile(`\bimport\(("\./[^"]+")\)`)
 
 // oneScript puts all of the client into the page's one script, also what a program would load late: compressed together
-// the parts are a tenth smaller than in files of their own, and the page needs most of them at once. (esbuild itself does
-// this without splitting, but keeps each part in a function that is run late, which costs more.)
+// the parts are a tenth smaller than in files of their own, and the page needs most of them at once. esbuild itself
+// does this without splitting, but keeps each part in a function that is run late, which costs more.
 var oneScript = api.Plugin{Name: "one script", Setup: func(b api.PluginBuild) {
 	b.OnLoad(api.OnLoadOptions{Filter: `/clients/js/src/(client|index|rest|websocket)\.ts$`}, func(a api.OnLoadArgs) (api.OnLoadResult, error) {
 		text, err := os.ReadFile(a.Path)
