@@ -3,7 +3,7 @@
 import type { Job, Status } from "ackwire";
 import { watchList } from "ackwire/operate";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { clientNow, read } from "./api.js";
+import { clientNow, read, trouble } from "./api.js";
 import { filterOf, pageSize } from "./filter.js";
 import { useStore } from "./state.js";
 
@@ -139,9 +139,12 @@ export function useList(asked: string): Polled<JobPage> & { live: boolean } {
   const looks = useRef(0);
   const polled = usePoll<JobPage>("jobs?" + asked, 2000, async (signal) => {
     const page = live();
-    if (page?.old) restart((n) => n + 1);
+    if (page?.old) {
+      page.old = false;
+      restart((n) => n + 1);
+    }
     // A page that is followed is still read now and then: a tracker that is away is silent on the socket.
-    return page && looks.current++ % 5 ? page : read("/v1/jobs?" + asked, signal);
+    return page && !trouble.get() && looks.current++ % 5 ? page : read("/v1/jobs?" + asked, signal);
   });
   const page = live();
   return { ...polled, ...(page && { data: page }), live: !!page };

@@ -1,6 +1,6 @@
 // Lists that stand still: what is new waits until it is asked for.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 
 export interface Still<T> {
   /** The rows that are shown, by their IDs, each as it is known last. */
@@ -11,17 +11,27 @@ export interface Still<T> {
   show(): void;
 }
 
-/** Holds the rows of a list while what it is made of changes. `key` says which list; a row keeps its place. */
+/**
+ * Holds the rows of a list while what it is made of changes. `key` says which list; a row keeps its place. A list of
+ * which nothing is shown yet takes what comes at once.
+ */
 export function useStill<T>(key: string, latest: readonly T[] | undefined, idOf: (row: T) => string): Still<T> {
-  const [held, hold] = useState<{ key: string; ids: string[] }>({ key, ids: [] });
-  const known = useRef(new Map<string, T>());
-  const now = new Map(latest?.map((row) => [idOf(row), row]));
-  const all = [...now.keys()];
-  const mine = held.key === key && held.ids.length > 0;
-  known.current = new Map((mine ? held.ids : all).map((id) => [id, now.get(id) ?? known.current.get(id)!]));
-  const show = () => hold({ key, ids: all });
-  useEffect(() => {
-    if (latest && !mine) show(); // nothing is being read yet
-  }, [latest, key]);
-  return { rows: known.current, news: all.filter((id) => !known.current.has(id)).length, show };
+  const held = useRef({ key, rows: new Map<string, T>() });
+  const [, render] = useState(0);
+  if (held.current.key !== key) held.current = { key, rows: new Map() };
+  const { rows } = held.current;
+  const empty = !rows.size;
+  const now = new Map<string, T>();
+  let news = 0;
+  for (const row of latest ?? []) {
+    const id = idOf(row);
+    now.set(id, row);
+    if (empty || rows.has(id)) rows.set(id, row);
+    else news++;
+  }
+  const show = () => {
+    held.current = { key, rows: now };
+    render((n) => n + 1);
+  };
+  return { rows, news, show };
 }

@@ -30,7 +30,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
   const here = new Set(live ? data?.jobs.map((job) => job.jobId) : []); // the rows that the list itself follows
   const still = useStill(asked, data?.jobs.filter((job) => !erased.current.has(job.jobId)), (job) => job.jobId);
   const known = still.rows;
-  const ids = [...known.keys()].filter((id) => !erased.current.has(id));
+  const ids = [...known.keys()];
   const news = query.has("cursor") ? 0 : still.news;
   const fresh = still.show;
 
@@ -57,7 +57,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
 
   const order = async (what: Order) => {
     const took = await giveAll(what, picked.filter((id) => !senseless(what, known.get(id)!.state)));
-    if (what === "erase") took.forEach((id) => erased.current.add(id));
+    if (what === "erase") took.forEach((id) => erased.current.add(id) && known.delete(id));
     choose(new Set());
     again();
   };
