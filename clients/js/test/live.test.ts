@@ -54,6 +54,7 @@ test("rows come and go, and a lost session is made up for", async () => {
   const open_ = follow(client, { state: ["pending", "processing"], type: "a", createdAfter: new Date(0) });
   await pass(500);
   expect([all.updates.length, all.updates[0]!.listed, all.rows.size, open_.rows.size]).toEqual([1, true, 1, 1]);
+  expect(all.updates[0]!.nextCursor).toBe(undefined); // nothing else matches
   const jobs = [];
   for (let i = 0; i < 5; i++) {
     const [job] = await Promise.all([other.submit(i % 2 ? "a" : "b", i, { watch: false }), pass(200)]);
@@ -75,11 +76,17 @@ test("rows come and go, and a lost session is made up for", async () => {
   expect(open_.rows).toEqual(await full(client, { state: ["pending", "processing"], type: "a" }));
   expect(all.updates.filter((u) => u.listed).length).toBe(listed + 1);
 
-  for (const list of [all, open_]) list.stop();
+  const short = follow(client, { limit: 3 });
+  await pass(500);
+  const cursor = short.updates[0]!.nextCursor!;
+  const older = (await client.list({ limit: 500, cursor })).jobs.map((job) => job.jobId);
+  expect([...short.rows.keys(), ...older].sort()).toEqual([...all.rows.keys()].sort());
+  expect(older.length).toBeGreaterThan(0);
+  for (const list of [all, open_, short]) list.stop();
   await pass(500);
   expect(all.ended && open_.ended).toBe(true);
   expect(server.sessions.at(-1)!.received.filter(({ type }) => type === "unwatchList").length +
-    server.sessions.at(-2)!.received.filter(({ type }) => type === "unwatchList").length).toBe(2);
+    server.sessions.at(-2)!.received.filter(({ type }) => type === "unwatchList").length).toBe(3);
   await Promise.all([client.close(), other.close()]);
 });
 

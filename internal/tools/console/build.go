@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
+	"github.com/klauspost/compress/gzip" // compresses better than the standard library
 )
 
 // Folders of the page's source and output, and of the client that it stands on.
@@ -31,36 +31,18 @@ func build(root string) (map[string][]byte, error) {
 	if err := checkLock(root); err != nil {
 		return nil, err
 	}
-	third := func(rest string) string { return filepath.Join(root, webDir, "third", rest) }
-	result := api.Build(api.BuildOptions{
-		AbsWorkingDir: root,
-		EntryPoints:   []string{filepath.Join(root, webDir, "src/main.tsx"), filepath.Join(root, webDir, "src/style.css")},
-		Outdir:        filepath.Join(root, assetsDir),
-		EntryNames:    "[name]-[hash]",
-		ChunkNames:    "[name]-[hash]",
-		AssetNames:    "[name]-[hash]",
-		Bundle:        true, Splitting: true, Format: api.FormatESModule, Platform: api.PlatformBrowser,
-		Target:           api.ES2022,
-		MinifyWhitespace: true, MinifyIdentifiers: true, MinifySyntax: true,
-		// Private members: of the client, as in its own build, and of Preact, as in its own build.
-		MangleProps: `[^_]_$|^_[a-z]`,
-		Plugins:     []api.Plugin{leaveOut},
-		JSX:         api.JSXAutomatic, JSXImportSource: "preact",
-		Alias: map[string]string{
-			"ackwire": filepath.Join(root, clientDir, "index.ts"), "preact": third("preact/src/index.js"),
-			"preact/hooks": third("preact/hooks/src/index.js"), "preact/jsx-runtime": third("preact/jsx-runtime/src/index.js"),
-			"uplot": third("uplot/dist/uPlot.esm.js"), "uplot/dist/uPlot.min.css": third("uplot/dist/uPlot.min.css"),
-		},
-		Loader:        map[string]api.Loader{".min.css": api.LoaderText},
-		LegalComments: api.LegalCommentsNone,
-		Metafile:      true,
-	})
-	if len(result.Errors) > 0 {
-		return nil, errors.New(strings.Join(api.FormatMessages(result.Errors, api.FormatMessagesOptions{}), ""))
-	}
 	files := map[string][]byte{}
-	for _, f := range result.OutputFiles {
-		files[filepath.Base(f.Path)] = f.Contents
+	// The chart is a script of its own, which the page's script loads by its name.
+	if err := bundle(root, files, nil, nil, "plot.ts"); err != nil {
+		return nil, err
+	}
+	chart := slices.Collect(maps.Keys(files))[0]
+	// Elements are made by calls with their children as arguments: shorter than the automatic form, which TypeScript
+	// checks.
+	elements := []string{filepath.Join(root, webDir, "src/elements.ts")}
+	plugins := []api.Plugin{leaveOut, oneScript, loadedLate("../plot.js", chart)}
+	if err := bundle(root, files, plugins, elements, "main.tsx", "style.css"); err != nil {
+		return nil, err
 	}
 	icon, err := os.ReadFile(filepath.Join(root, webDir, "icon.svg"))
 	if err != nil {
@@ -71,13 +53,44 @@ func build(root string) (map[string][]byte, error) {
 	return files, err
 }
 
-// leaveOut leaves out what the page never asks of the client, which would load it when it is first used.
-var leaveOut = api.Plugin{Name: "leave out", Setup: func(b api.PluginBuild) {
-	b.OnLoad(api.OnLoadOptions{Filter: `/clients/js/src/(mine|batch)\.ts$`}, func(api.OnLoadArgs) (api.OnLoadResult, error) {
-		nothing := "throw new Error('not in the console')"
-		return api.OnLoadResult{Contents: &nothing}, nil
+// bundle adds the files that are made of sources, one of each.
+func bundle(root string, files map[string][]byte, plugins []api.Plugin, inject []string, sources ...string) error {
+	third := func(rest string) string { return filepath.Join(root, webDir, "third", rest) }
+	for i, name := range sources {
+		sources[i] = filepath.Join(root, webDir, "src", name)
+	}
+	result := api.Build(api.BuildOptions{
+		AbsWorkingDir: root,
+		EntryPoints:   sources,
+		Outdir:        filepath.Join(root, assetsDir),
+		EntryNames:    "[name]-[hash]",
+		AssetNames:    "[name]-[hash]",
+		Bundle:        true, Format: api.FormatESModule, Platform: api.PlatformBrowser,
+		Target:           api.ES2022,
+		MinifyWhitespace: true, MinifyIdentifiers: true, MinifySyntax: true,
+		// Private members: of the client, as in its own build, and of Preact, as in its own build.
+		MangleProps: `[^_]_$|^_[a-z]`,
+		Plugins:     plugins,
+		TsconfigRaw: `{"compilerOptions": {"jsx": "react", "jsxFactory": "$element", "jsxFragmentFactory": "$Fragment"}}`,
+		Inject:      inject,
+		Alias: map[string]string{
+			"ackwire": filepath.Join(root, clientDir, "index.ts"), "preact": third("preact/src/index.js"),
+			"ackwire/operate": filepath.Join(root, clientDir, "operate/index.ts"),
+			"preact/hooks":    third("preact/hooks/src/index.js"),
+			"uplot":           third("uplot/dist/uPlot.esm.js"), "uplot/dist/uPlot.min.css": third("uplot/dist/uPlot.min.css"),
+		},
+		Loader:        map[string]api.Loader{".min.css": api.LoaderText},
+		LegalComments: api.LegalCommentsNone,
+		Metafile:      true,
 	})
-}}
+	if len(result.Errors) > 0 {
+		return errors.New(strings.Join(api.FormatMessages(result.Errors, api.FormatMessagesOptions{}), ""))
+	}
+	for _, f := range result.OutputFiles {
+		files[filepath.Base(f.Path)] = f.Contents
+	}
+	return nil
+}
 
 // shell returns the page's HTML, which names the other files. They are below BASE/, which the server replaces by the
 // way from the page to the console's root.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -33,6 +34,41 @@ func TestOutputIsNotOld(t *testing.T) {
 		if made[name] == nil {
 			t.Errorf("%s is not made any more: run make generate, and commit %s", name, assetsDir)
 		}
+	}
+}
+
+// TestOneScript: what the client would load late is in the page's one script. Only the chart is another one.
+func TestOneScript(t *testing.T) {
+	root, err := filepath.Abs(repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := build(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts := 0
+	for name, content := range made {
+		if !strings.HasSuffix(name, ".js") {
+			continue
+		}
+		scripts++
+		late := bytes.Count(content, []byte("import("))
+		if chart := regexp.MustCompile(`import\("\./plot-\w+\.js"\)`).Find(content); chart != nil && !strings.HasPrefix(name, "plot-") {
+			late--
+		}
+		if late != 0 {
+			t.Errorf("%s imports something late", name)
+		}
+	}
+	if scripts != 2 {
+		t.Errorf("%d scripts", scripts)
+	}
+	got := withoutDynamicImports("a(() => import(\"./b.js\"));\nc = import(\"./d/e.js\").then(f);\n")
+	want := "import * as late1 from \"./b.js\";\nimport * as late2 from \"./d/e.js\";\n" +
+		"a(() => Promise.resolve(late1));\nc = Promise.resolve(late2).then(f);\n"
+	if got != want {
+		t.Errorf("%s", got)
 	}
 }
 

@@ -26,6 +26,8 @@ export interface ListUpdate {
   left: string[];
   /** With `listed`: so many changes were not told at most; 0 when that is not known. */
   missed: number;
+  /** With `listed`: where `list` goes on, if more jobs match than were listed. */
+  nextCursor?: string | undefined;
 }
 
 /** A row, a job that has left (null), or a row whose document is to be asked for (undefined). */
@@ -140,7 +142,8 @@ class Live implements Source<ListUpdate> {
         this.#missed = 0;
         this.forget_(); // the listing has what was told, or is newer
         const jobs: Status[] = [];
-        for (let cursor: string | undefined = ""; cursor !== undefined && jobs.length < this.limit; ) {
+        let cursor: string | undefined = "";
+        while (cursor !== undefined && jobs.length < this.limit) {
           const limit = this.limit - jobs.length;
           const page: JobPage & { versions?: number[] } = await client_.list({ ...this.query, limit, ...(cursor && { cursor }) });
           page.jobs.forEach((job, i) => jobs.push(Object.assign(job, { version: page.versions?.[i] ?? 0 })));
@@ -153,7 +156,7 @@ class Live implements Source<ListUpdate> {
           return !(change && change[1] === null && change[0] >= version); // it has left since
         });
         this.#versions = new Map(here.map(({ jobId, version }) => [jobId, version]));
-        this.#whole = { listed: true, jobs: here, left: [], missed: missed + (this.#whole?.missed ?? 0) };
+        this.#whole = { listed: true, jobs: here, left: [], missed: missed + (this.#whole?.missed ?? 0), nextCursor: cursor };
       } catch (error) {
         this.#again = true;
         this.#missed += missed;

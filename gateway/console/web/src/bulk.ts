@@ -4,6 +4,7 @@ import { confirm } from "./components/Confirm.js";
 import { notify } from "./components/Toasts.js";
 import { Refused, send, told } from "./api.js";
 import type { Order } from "./permit.js";
+import { filterOf } from "./filter.js";
 import { go } from "./router.js";
 import { count, visible } from "./text.js";
 
@@ -11,15 +12,6 @@ interface Answer {
   count: number;
   examples: string[];
   jobId?: string;
-}
-
-/** Makes the filter of a bulk action of the query of a list. */
-function filterOf(query: string): Record<string, string[]> {
-  const filter: Record<string, string[]> = {};
-  for (const [name, value] of new URLSearchParams(query)) {
-    if (name !== "limit" && name !== "cursor") (filter[name] ??= []).push(...(name === "state" ? value.split(",") : [value]));
-  }
-  return filter;
 }
 
 /** Counts what matches, asks the user, and gives the order; then the page of its job is shown. */

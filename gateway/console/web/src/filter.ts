@@ -4,7 +4,7 @@ import type { State } from "ackwire";
 import { kept } from "./state.js";
 
 /** Filters that are passed on as they are. */
-const passed = ["type", "lane", "subject", "tenant", "createdAfter", "createdBefore", "updatedAfter", "updatedBefore", "mine"] as const;
+const passed = ["type", "lane", "subject", "tenant", "tag", "createdAfter", "createdBefore", "updatedAfter", "updatedBefore", "mine"] as const;
 
 export const waiting: readonly State[] = ["pending", "scheduled", "queued"];
 
@@ -12,6 +12,9 @@ export const waiting: readonly State[] = ["pending", "scheduled", "queued"];
 export const spans: Record<string, number> = { "15m": 900_000, "1h": 3_600_000, "24h": 86_400_000, "7d": 604_800_000 };
 
 export const pageSize = 50;
+
+/** A list is asked for by this many tags at most. */
+export const mostTags = 4;
 
 /** The query of GET /v1/jobs for a page's URL. `now` is rounded, so that pages of one list have the same filter. */
 export function request(query: URLSearchParams, now: number): string {
@@ -26,14 +29,23 @@ export function request(query: URLSearchParams, now: number): string {
   return asked.toString();
 }
 
+/** The filter of a request, by names: for bulk actions and lists that are followed. */
+export function filterOf(asked: string): Record<string, string[]> {
+  const filter: Record<string, string[]> = {};
+  for (const [name, value] of new URLSearchParams(asked)) {
+    if (name !== "limit" && name !== "cursor") (filter[name] ??= []).push(...(name === "state" ? value.split(",") : [value]));
+  }
+  return filter;
+}
+
 /** The page's URL with another filter: a change begins at the first page. */
-export function changed(query: URLSearchParams, changes: Record<string, string>): string {
+export function changed(query: URLSearchParams, changes: Record<string, string | readonly string[]>): string {
   const next = new URLSearchParams(query);
   next.delete("cursor");
   next.delete("at");
   for (const [name, value] of Object.entries(changes)) {
-    if (value) next.set(name, value);
-    else next.delete(name);
+    next.delete(name);
+    for (const one of [value].flat()) if (one) next.append(name, one);
   }
   const text = next.toString();
   return "jobs" + (text && "?" + text);

@@ -1,6 +1,7 @@
 // The keyboard: what each key does on the page that is shown.
 
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
+import { up } from "./router.js";
 
 type Keys = Record<string, (event: KeyboardEvent) => void>;
 const stack: Keys[] = [];
@@ -26,11 +27,20 @@ addEventListener("keydown", (event) => {
     act(event);
     return;
   }
+  if (event.key === "Escape") up();
 });
 
-/** Binds keys while the component is mounted. */
+/** Moves the keyboard's focus to another row of the page's tables. */
+export function walk(by: number): void {
+  const rows = [...document.querySelectorAll<HTMLElement>("main tbody tr")];
+  const row = rows[Math.max(0, Math.min(rows.length - 1, rows.findIndex((r) => r.classList.contains("current")) + by))];
+  (row?.querySelector("a") ?? row)?.focus({ preventScroll: true });
+  row?.scrollIntoView({ block: "nearest" });
+}
+
+/** Binds keys while the component is mounted. They are up to date before the next key can come. */
 export function useKeys(keys: Keys): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     stack.push(keys);
     return () => {
       stack.splice(stack.lastIndexOf(keys), 1);

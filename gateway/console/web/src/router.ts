@@ -56,4 +56,11 @@ export function back(otherwise: string): void {
   else go(otherwise, true);
 }
 
+/** Leaves a page on which nothing is chosen: its filter first, then the page. */
+export function up(): void {
+  const here = location.pathname.slice(root.pathname.length);
+  if (location.search) go(here, true);
+  else if (here) back("");
+}
+
 addEventListener("popstate", () => route.set(parse()));

@@ -1,21 +1,37 @@
 // Lists that stand still: what is new waits until it is asked for.
 
-import { useEffect, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
+
+export interface Still<T> {
+  /** The rows that are shown, by their IDs, each as it is known last. */
+  rows: Map<string, T>;
+  /** How many rows are not shown yet. */
+  news: number;
+  /** Shows them, and no longer what has left the list. */
+  show(): void;
+}
 
 /**
- * Holds the rows of a list while what it is made of is read again. `key` says which list; a row keeps its place, and is
- * the latest of its ID. It returns the rows, how many are new, and what shows them.
+ * Holds the rows of a list while what it is made of changes. `key` says which list; a row keeps its place. A list of
+ * which nothing is shown yet takes what comes at once.
  */
-export function useStill<T>(key: string, latest: readonly T[] | undefined, idOf: (row: T) => string): [rows: readonly T[], news: number, show: () => void] {
-  const [held, hold] = useState<{ key: string; rows: readonly T[] }>({ key, rows: [] });
-  const show = () => latest && hold({ key, rows: latest });
-  const mine = held.key === key && held.rows.length > 0;
-  useEffect(() => {
-    if (latest && !mine) show(); // nothing is being read yet
-  }, [latest, key]);
-  if (!latest || !mine) return [mine ? held.rows : (latest ?? []), 0, show];
-  const now = new Map(latest.map((row) => [idOf(row), row]));
-  const rows = held.rows.map((row) => now.get(idOf(row)) ?? row);
-  for (const row of held.rows) now.delete(idOf(row));
-  return [rows, now.size, show];
+export function useStill<T>(key: string, latest: readonly T[] | undefined, idOf: (row: T) => string): Still<T> {
+  const held = useRef({ key, rows: new Map<string, T>() });
+  const [, render] = useState(0);
+  if (held.current.key !== key) held.current = { key, rows: new Map() };
+  const { rows } = held.current;
+  const empty = !rows.size;
+  const now = new Map<string, T>();
+  let news = 0;
+  for (const row of latest ?? []) {
+    const id = idOf(row);
+    now.set(id, row);
+    if (empty || rows.has(id)) rows.set(id, row);
+    else news++;
+  }
+  const show = () => {
+    held.current = { key, rows: now };
+    render((n) => n + 1);
+  };
+  return { rows, news, show };
 }

@@ -3,13 +3,13 @@
 import type { State } from "ackwire";
 import { useRef, useState } from "preact/hooks";
 import { read } from "../api.js";
-import { builtIn, changed, normal, spans, views } from "../filter.js";
+import { builtIn, changed, mostTags, normal, spans, views } from "../filter.js";
 import { useKeys } from "../keys.js";
 import { usePoll } from "../live.js";
 import { states, type Stats } from "../pages/overview.js";
 import { go } from "../router.js";
 import { useCell } from "../state.js";
-import { visible } from "../text.js";
+import { cut, visible } from "../text.js";
 import { A } from "./basics.js";
 import { Input } from "./Input.js";
 import { columns, hiddenColumns } from "./Row.js";
@@ -23,8 +23,9 @@ export function Filters({ query }: { query: URLSearchParams }) {
   const tenant = query.get("tenant") ?? "";
   const search = tenant ? "?tenant=" + encodeURIComponent(tenant) : "";
   const { data } = usePoll("names" + search, 30_000, (signal) => read<Stats>("/v1/stats" + search, signal));
-  const set = (changes: Record<string, string>) => go(changed(query, changes), true);
+  const set = (changes: Parameters<typeof changed>[1]) => go(changed(query, changes), true);
   const find = (text: string) => (isID(text) ? go("jobs/" + text.toLowerCase()) : set({ type: text }));
+  const tags = query.getAll("tag");
   const chosen = (query.get("state") ?? "").split(",").filter(Boolean);
   const toggle = (state: State) =>
     set({ state: states.filter((s) => (s === state ? !chosen.includes(s) : chosen.includes(s))).join(",") });
@@ -51,9 +52,15 @@ export function Filters({ query }: { query: URLSearchParams }) {
         <label class="field"><span>Subject</span>
           <Input value={query.get("subject") ?? ""} placeholder="any" set={(subject) => set({ subject })} />
         </label>
+        {tags.length < mostTags && <label class="field"><span>Tag</span>
+          <Input key={tags.length} value="" placeholder="key:value" set={(tag) => set({ tag: [...tags, tag] })} />
+        </label>}
         <TenantField value={tenant} set={(t) => set({ tenant: t })} />
         <Columns />
       </form>
+      {tags.length > 0 && <div class="chips" role="group" aria-label="Tags">{tags.map((tag) => (
+        <button key={tag} class="chip" aria-pressed="true" title="Take this tag away" onClick={() => set({ tag: tags.filter((t) => t !== tag) })}>{visible(cut(tag, 80))} ✕</button>
+      ))}</div>}
       <div class="chips" role="group" aria-label="States">
         {states.filter((s) => s !== "queued" || chosen.includes(s)).map((s) => (
           <button key={s} class={`chip ${s}`} aria-pressed={chosen.includes(s)} onClick={() => toggle(s)}>{s}</button>

@@ -24,18 +24,33 @@ type Of<K extends Shape["kind"]> = Props<Extract<Shape, { kind: K }>>;
 /** A label, the field, what it takes, and what is wrong with it. */
 function Labelled({ p, children }: { p: Props; children(id: string, described: { "aria-describedby": string; "aria-invalid": boolean }): ComponentChildren }) {
   const id = useId();
-  const wrong = p.errors.filter((e) => e.pointer === p.pointer);
+  const wrong = wrongOf(p);
   return (
     <div class={wrong.length ? "ask wrong" : "ask"}>
       <label for={id}>{visible(cut(p.shape.title || p.name || "Payload", 200))} {p.required ? <span class="dim">required</span> : null}</label>
       {children(id, { "aria-describedby": id + "h", "aria-invalid": wrong.length > 0 })}
-      <div id={id + "h"} class="hint">
-        {wrong.map((e) => <span key={e.detail} class="error">{visible(cut(e.detail, 500))}. </span>)}
-        {visible(cut(p.shape.hint, 500))}
-      </div>
+      <Hint p={p} id={id + "h"} />
     </div>
   );
 }
+
+const wrongOf = (p: Props) => p.errors.filter((e) => e.pointer === p.pointer);
+
+/** What is wrong with a field, and what it takes. */
+const Hint = ({ p, id }: { p: Props; id?: string }) => (
+  <div id={id} class="hint">
+    {wrongOf(p).map((e) => <span key={e.detail} class="error">{visible(cut(e.detail, 500))}. </span>)}
+    {visible(cut(p.shape.hint, 500))}
+  </div>
+);
+
+/** Fields that belong together. */
+const Group = ({ p, title, children }: { p: Props; title: string; children: ComponentChildren }) => (
+  <fieldset class="asks"><legend>{visible(cut(title, 200))}</legend>
+    {(wrongOf(p).length > 0 || p.shape.hint) && <Hint p={p} />}
+    {children}
+  </fieldset>
+);
 
 export function Field(p: Props): ComponentChildren {
   switch (p.shape.kind) {
@@ -122,13 +137,7 @@ function Members(p: Of<"object">) {
       node={members.find(([n]) => n === m.name)?.[1]} set={(value) => change(m.name, value)} />
   ));
   if (!pointer) return <div class="asks">{fields}</div>;
-  const wrong = errors.filter((e) => e.pointer === pointer);
-  return (
-    <fieldset class="asks"><legend>{visible(cut(shape.title || p.name, 200))}</legend>
-      {(wrong.length > 0 || shape.hint) && <div class="hint">{wrong.map((e) => <span key={e.detail} class="error">{visible(cut(e.detail, 500))}. </span>)}{visible(cut(shape.hint, 500))}</div>}
-      {fields}
-    </fieldset>
-  );
+  return <Group p={p} title={shape.title || p.name}>{fields}</Group>;
 }
 
 function List(p: Of<"list">) {
@@ -136,10 +145,8 @@ function List(p: Of<"list">) {
   const items = node?.kind === "array" ? node.items : [];
   const change = (next: Node[]) => set(next.length || p.required ? { kind: "array", items: next } : undefined);
   const title = shape.title || p.name || "Items";
-  const wrong = errors.filter((e) => e.pointer === pointer);
   return (
-    <fieldset class="asks"><legend>{visible(cut(title, 200))}</legend>
-      {(wrong.length > 0 || shape.hint) && <div class="hint">{wrong.map((e) => <span key={e.detail} class="error">{visible(cut(e.detail, 500))}. </span>)}{visible(cut(shape.hint, 500))}</div>}
+    <Group p={p} title={title}>
       {items.map((item, i) => (
         <div key={i} class="item-row">
           <Field shape={shape.item} name={`${title} ${i + 1}`} required errors={errors} pointer={`${pointer}/${i}`} node={item}
@@ -148,6 +155,6 @@ function List(p: Of<"list">) {
         </div>
       ))}
       <div><button type="button" onClick={() => change([...items, blank(shape.item)])}>Add</button></div>
-    </fieldset>
+    </Group>
   );
 }

@@ -1,8 +1,8 @@
 // A table whose rows the keyboard walks, opens and chooses.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { useKeys } from "../keys.js";
+import { useEffect, useState } from "preact/hooks";
+import { useKeys, walk } from "../keys.js";
 import { back, go } from "../router.js";
 
 export interface Column<T> {
@@ -35,44 +35,34 @@ interface Props<T> {
   choice?: Choice;
   /** The page of a row, where it has one. */
   to?(row: T): string;
-  /** Whether the keyboard is for another table of the page. */
-  still?: boolean;
   /** Where Escape leads, when nothing is chosen. */
   up: string;
 }
 
-export function Table<T>({ rows, id, columns, label, style = "", what, choice, to, still, up }: Props<T>) {
-  const table = useRef<HTMLTableElement>(null);
+export function Table<T>({ rows, id, columns, label, style = "", what, choice, to, up }: Props<T>) {
   const [at, move] = useState(-1);
-  const step = (by: number) => {
-    const next = Math.max(0, Math.min(rows.length - 1, at + by));
-    move(next);
-    const row = table.current?.tBodies[0]?.rows[next];
-    row?.querySelector<HTMLElement>("a")?.focus();
-    row?.scrollIntoView({ block: "nearest" });
-  };
   const toggle = (name: string) => {
     const next = new Set(choice!.ids);
     if (!next.delete(name)) next.add(name);
     choice!.set(next);
   };
-  useKeys(still ? {} : {
-    j: () => step(1), k: () => step(-1), x: () => choice && rows[at] && toggle(id(rows[at])),
+  useKeys({
+    j: () => walk(1), k: () => walk(-1), x: () => choice && rows[at] && toggle(id(rows[at])),
     Enter: () => to && rows[at] && go(to(rows[at])), Escape: () => (choice?.ids.size ? choice.set(new Set()) : back(up)),
   });
   const all = rows.every((row) => choice?.ids.has(id(row)));
   return (
-    <div class="scroll box" tabIndex={0} role="group" aria-label={label}><table ref={table} class={"rows " + style}>
+    <div class="scroll box" tabIndex={0} role="group" aria-label={label}><table class={"rows " + style}>
       <thead><tr>
         {choice && <th class="pick"><input type="checkbox" aria-label={`Choose all ${what}s of this page`} checked={all}
           onChange={() => choice.set(all ? new Set() : new Set(rows.map(id)))} /></th>}
         {columns.map((c) => <th key={c.title} scope="col" class={c.style}>{c.title}</th>)}
       </tr></thead>
-      <tbody>{rows.map((row, i) => {
+      <tbody onBlurCapture={(event) => (event.relatedTarget as Element | null)?.closest("tr") && move(-1)}>{rows.map((row, i) => {
         const name = id(row);
         const on = choice?.ids.has(name);
         return (
-          <tr key={name} class={`${i === at ? "current" : ""}${on ? " chosen" : ""}`} onFocusCapture={() => move(i)}>
+          <tr key={name} tabIndex={-1} class={`${i === at ? "current" : ""}${on ? " chosen" : ""}`} onFocusCapture={() => move(i)}>
             {choice && <td class="pick"><label><input type="checkbox" checked={on} onChange={() => toggle(name)} aria-label={"Choose " + name} /></label></td>}
             {columns.map((c) => <td key={c.title} class={c.style}>{c.cell(row)}</td>)}
           </tr>

@@ -41,7 +41,7 @@ export function Bar({ percent, label }: { percent: number; label: string }) {
   const n = Math.max(0, Math.min(100, Number(percent) || 0));
   return (
     <span class="bar" role="progressbar" aria-label={label} aria-valuenow={Math.round(n)} aria-valuemin={0} aria-valuemax={100}>
-      <span style={{ width: n + "%" }} />
+      <span style={{ transform: `scaleX(${n}%)` }} />
     </span>
   );
 }

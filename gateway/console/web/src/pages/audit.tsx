@@ -47,7 +47,8 @@ export function AuditPage({ query }: { query: URLSearchParams }) {
   }, [since, cursor]);
   const key = String(asked);
   const { data, error } = usePoll<Entries | undefined>("audit" + key, cursor ? undefined : 5000, async (signal) => (may ? undefined : read("/v1/audit?" + key, signal)));
-  const [rows, news, show] = useStill(key, data?.records, (e) => e.id);
+  const { rows: known, news, show } = useStill(key, data?.records, (e) => e.id);
+  const rows = [...known.values()];
   if (may) return <Needs title="Audit" why={may} />;
   const at = asked.get("since");
   return (

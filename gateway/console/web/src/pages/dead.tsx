@@ -55,7 +55,8 @@ export function DeadPage({ query }: { query: URLSearchParams }) {
   const search = cursor ? "?cursor=" + encodeURIComponent(cursor) : "";
   const may = lacks(me, "operate");
   const { data, error, again } = usePoll<Letters | undefined>("dead" + search, 5000, async (signal) => (may ? undefined : read("/v1/dead" + search, signal)));
-  const [rows, news, show] = useStill(search, data?.letters, (l) => l.id);
+  const { rows: known, news, show } = useStill(search, data?.letters, (l) => l.id);
+  const rows = [...known.values()];
   const choice = useChoice(search);
   const picked = rows.filter((l) => choice.ids.has(l.id));
   if (may) return <Needs title="Dead letters" why={may} />;

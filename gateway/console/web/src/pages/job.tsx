@@ -3,8 +3,8 @@
 import type { Attempt, JobFailure, Status } from "ackwire";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { ask, gateway, read, Refused, session, told, type Me } from "../api.js";
-import { A, Bar, Button, Copy, CopyIcon, Empty, StateMark, Time, useLate } from "../components/basics.js";
+import { ask, gateway, read, Refused, session, type Me } from "../api.js";
+import { A, Bar, Button, Copy, CopyIcon, Empty, Fails, Reading, StateMark, Time } from "../components/basics.js";
 import { confirm } from "../components/Confirm.js";
 import { Json } from "../components/Json.js";
 import { Past } from "../components/Past.js";
@@ -53,14 +53,12 @@ export function JobPage({ id }: { id: string }) {
     return () => clearTimeout(timer);
   }, [version]);
   useKeys({ Escape: () => back("jobs") });
-  const late = useLate(!doc.data && !doc.error);
 
   if (!doc.data) {
     if (doc.error instanceof Refused && doc.error.status === 404) {
       return <Empty title="No such job"><>There is no job <code>{visible(cut(id, 80))}</code>, it was erased, or your token may not see it. <A to="jobs">All jobs</A></></Empty>;
     }
-    if (doc.error) return <p class="banner bad" role="alert">{visible(told(doc.error))}. The page tries again by itself.</p>;
-    return late ? <p class="dim" role="status">Reading…</p> : <p> </p>;
+    return <><Fails error={doc.error} /><Reading on={!doc.error} /></>;
   }
   const newer = watched && Date.parse(watched.updatedAt) > Date.parse(doc.data.job.updatedAt);
   const job = newer ? { ...doc.data.job, ...watched } : doc.data.job;

@@ -1,53 +1,38 @@
 // The list of jobs: filters in the URL, rows that follow their jobs and do not move, orders to those that are chosen.
 
-import type { Status } from "ackwire";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { read, session, told, type Me } from "../api.js";
+import { session, type Me } from "../api.js";
 import { orderAll } from "../bulk.js";
-import { Button, Empty, useLate } from "../components/basics.js";
+import { Button, Empty, Fails, Reading } from "../components/basics.js";
 import { confirm } from "../components/Confirm.js";
 import { Filters } from "../components/Filters.js";
 import { columns, hiddenColumns, Row } from "../components/Row.js";
 import { changed, request, spans } from "../filter.js";
-import { useKeys } from "../keys.js";
-import { usePoll } from "../live.js";
+import { useKeys, walk } from "../keys.js";
+import { useList } from "../live.js";
 import { giveAll } from "../orders.js";
 import { forbids, orders, senseless, type Order } from "../permit.js";
-import { back, go } from "../router.js";
+import { back, go, up } from "../router.js";
 import { useCell } from "../state.js";
-import { visible } from "../text.js";
+import { useStill } from "../still.js";
 
-const every = 2000; // milliseconds between two looks for new jobs
 const words: Record<Order, string> = { cancel: "Cancel", retry: "Retry", erase: "Erase" };
-
-interface Page {
-  jobs: Status[];
-  nextCursor?: string;
-}
 
 export function JobsPage({ query }: { query: URLSearchParams }) {
   const me = (useCell(session) as { me: Me }).me;
   const text = query.toString();
   const asked = useMemo(() => request(query, Date.now()), [text]);
-  const { data, error, again } = usePoll<Page>("jobs?" + asked, every, (signal) => read("/v1/jobs?" + asked, signal));
-  const late = useLate(!data && !error);
+  const { data, error, again, live } = useList(asked);
   const hidden = useCell(hiddenColumns);
 
   // The rows stand still: what is new waits until it is asked for, what left the filter stays until then.
-  const [frozen, freeze] = useState<{ of: string; ids: string[] }>({ of: "", ids: [] });
-  const known = useRef(new Map<string, Status>());
-  const gone = useRef(new Set<string>());
-  if (data && frozen.of !== asked) {
-    known.current = new Map(data.jobs.map((job) => [job.jobId, job]));
-    gone.current.clear();
-  } else for (const job of data?.jobs ?? []) known.current.set(job.jobId, job);
-  const fresh = () => data && freeze({ of: asked, ids: data.jobs.map((job) => job.jobId) });
-  useEffect(() => {
-    // A list that is still short takes new jobs at its head at once: nothing below is being read.
-    if (data && (frozen.of !== asked || frozen.ids.length === 0)) fresh();
-  }, [data, asked]);
-  const ids = (frozen.of === asked ? frozen.ids : (data?.jobs ?? []).map((job) => job.jobId)).filter((id) => !gone.current.has(id));
-  const news = query.has("cursor") ? 0 : (data?.jobs ?? []).filter((job) => !ids.includes(job.jobId) && !gone.current.has(job.jobId)).length;
+  const erased = useRef(new Set<string>());
+  const here = new Set(live ? data?.jobs.map((job) => job.jobId) : []); // the rows that the list itself follows
+  const still = useStill(asked, data?.jobs.filter((job) => !erased.current.has(job.jobId)), (job) => job.jobId);
+  const known = still.rows;
+  const ids = [...known.keys()];
+  const news = query.has("cursor") ? 0 : still.news;
+  const fresh = still.show;
 
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   const [at, move] = useState(-1);
@@ -63,36 +48,30 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
     if (!next.delete(id)) next.add(id);
     choose(next);
   };
-  const step = (by: number) => {
-    const next = Math.max(0, Math.min(ids.length - 1, at + by));
-    move(next);
-    document.querySelector<HTMLElement>(`tr[data-row="${next}"] a`)?.focus({ preventScroll: true });
-    document.querySelector(`tr[data-row="${next}"]`)?.scrollIntoView({ block: "nearest" });
-  };
   useKeys({
-    j: () => step(1), k: () => step(-1), n: () => news && fresh(),
+    j: () => walk(1), k: () => walk(-1), n: () => news && fresh(),
     x: () => ids[at] !== undefined && toggle(ids[at]!),
     Enter: () => ids[at] !== undefined && go("jobs/" + ids[at]),
-    Escape: () => (all ? match("") : picked.length ? choose(new Set()) : back("")),
+    Escape: () => (all ? match("") : picked.length ? choose(new Set()) : ids.length ? back("") : up()),
   });
 
   const order = async (what: Order) => {
-    const took = await giveAll(what, picked.filter((id) => !senseless(what, known.current.get(id)!.state)));
-    if (what === "erase") took.forEach((id) => gone.current.add(id));
+    const took = await giveAll(what, picked.filter((id) => !senseless(what, known.get(id)!.state)));
+    if (what === "erase") took.forEach((id) => erased.current.add(id) && known.delete(id));
     choose(new Set());
     again();
   };
   const why = (what: Order): string | undefined => {
     const forbidden = forbids(me, what);
     if (forbidden) return forbidden;
-    const first = picked.map((id) => senseless(what, known.current.get(id)?.state ?? "pending"));
+    const first = picked.map((id) => senseless(what, known.get(id)?.state ?? "pending"));
     return first.every((reason) => reason) ? first[0] : undefined;
   };
   const ask = (what: Order) => {
     const detail = what === "erase" ? "Their documents, payloads and results are removed for good. This cannot be undone."
       : what === "cancel" ? "Workers that run them are told to stop." : "They run again from their beginning, with the payload they have.";
     if (all) return void orderAll(what, asked, { verb: words[what], detail });
-    const n = picked.filter((id) => !senseless(what, known.current.get(id)?.state ?? "pending")).length;
+    const n = picked.filter((id) => !senseless(what, known.get(id)?.state ?? "pending")).length;
     const jobs = n === 1 ? "1 job" : `${n} jobs`;
     confirm({ text: `${words[what]} ${jobs}?`, detail, yes: `${words[what]} ${jobs}`, act: () => void order(what) });
   };
@@ -111,7 +90,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
         {ids.length > 0 && <button class="chip" aria-pressed={all} onClick={() => match(all ? "" : asked)} title="Orders are for all jobs that match the filter, on all pages">All that match</button>}
         <button class={news ? "news" : "news hidden"} onClick={fresh} tabIndex={news ? 0 : -1} aria-hidden={!news}>↑ {news} new</button>
       </div>
-      {error !== undefined && !data && <p class="banner bad" role="alert">{visible(told(error))}. The page tries again by itself.</p>}
+      <Fails error={data ? undefined : error} />
       {ids.length > 0 && (
         <div class="scroll"><table class="list">
           <thead><tr>
@@ -120,15 +99,15 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
             {shown.map((c) => <th key={c.name} scope="col" class={c.style}>{c.title}</th>)}
           </tr></thead>
           <tbody>{ids.map((id, i) => (
-            <Row key={id} n={i} listed={known.current.get(id)!} columns={shown} chosen={chosen.has(id)} current={i === at}
-              toggle={() => toggle(id)} enter={() => move(i)} latest={(job) => known.current.set(id, job)} />
+            <Row key={id} listed={known.get(id)!} columns={shown} chosen={chosen.has(id)} current={i === at}
+              toggle={() => toggle(id)} enter={() => move(i)} alone={!here.has(id)} latest={(job) => known.set(id, job)} />
           ))}</tbody>
         </table></div>
       )}
       {data && !ids.length && (query.toString()
         ? <Empty title="No job matches">{older ? "Not on this page: older pages may have some." : "Widen the filter, or wait: jobs that match appear by themselves."}</Empty>
         : <Empty title="No jobs yet">Submit one with <code>ackwire submit demo.echo '"hello"'</code>, and it appears here.</Empty>)}
-      {late && <p class="dim" role="status">Reading…</p>}
+      <Reading on={!data && !error} />
       <div class="pager">
         {query.has("cursor") && <button onClick={() => go(changed(query, {}))}>Newest</button>}
         {older && <button onClick={() => go(changed(query, { ...filter, cursor: older }))}>Older</button>}

@@ -89,8 +89,8 @@ export function WorkersPage() {
       <Fails error={data ? undefined : error} />
       <Reading on={!data && !error} />
       {data && <>
-        <section><h2>Lanes</h2>{data.lanes.length ? <Table rows={data.lanes} id={(l) => l.lane} columns={lanes} label="Lanes" still up="" /> : <p class="dim">There are none yet.</p>}</section>
-        <section><h2>Workers</h2>{data.workers.length ? <Table rows={data.workers} id={(w) => w.worker} columns={workers} label="Workers" still up="" /> : <Empty title="No workers">No worker has been heard of within the last two minutes. Jobs wait until one comes.</Empty>}</section>
+        <section><h2>Lanes</h2>{data.lanes.length ? <Table rows={data.lanes} id={(l) => l.lane} columns={lanes} label="Lanes" up="" /> : <p class="dim">There are none yet.</p>}</section>
+        <section><h2>Workers</h2>{data.workers.length ? <Table rows={data.workers} id={(w) => w.worker} columns={workers} label="Workers" up="" /> : <Empty title="No workers">No worker has been heard of within the last two minutes. Jobs wait until one comes.</Empty>}</section>
         <section><h2>Jobs that are held for longest{bad > 0 && <span class="error"> · {bad} may be stuck</span>}</h2>
           {top.length > 1 && <p class="dim">Most by tenant: {top.map(([tenant, n]) => `${text(tenant)} ${n}`).join(", ")}</p>}
           {held.length ? <Table rows={held.slice(0, 200)} id={(h) => h.jobId} columns={holds} label="Jobs that are held" to={(h) => "jobs/" + encodeURIComponent(h.jobId)} up="" /> : <p class="dim">No job runs.</p>}
