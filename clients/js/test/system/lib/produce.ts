@@ -56,6 +56,22 @@ function batch(records: readonly Written[]): Buffer {
   return Buffer.concat([numbers([8, 0], [4, checked.length + 9], [4, -1], [1, 2]), crc, checked]);
 }
 
+/** The partition of a key by Kafka's default partitioner: murmur2, as the Java client has it. */
+export function partitionOf(key: string, partitions: number): number {
+  const data = Buffer.from(key);
+  const mix = (k: number) => {
+    const by = Math.imul(k, 0x5bd1e995);
+    return Math.imul(by ^ (by >>> 24), 0x5bd1e995);
+  };
+  const whole = data.length & ~3;
+  let h = 0x9747b28c ^ data.length;
+  for (let i = 0; i < whole; i += 4) h = Math.imul(h, 0x5bd1e995) ^ mix(data.readInt32LE(i));
+  for (let i = data.length - 1; i >= whole; i--) h ^= data[i]! << (8 * (i - whole));
+  if (whole < data.length) h = Math.imul(h, 0x5bd1e995);
+  h = Math.imul(h ^ (h >>> 13), 0x5bd1e995);
+  return ((h ^ (h >>> 15)) & 0x7fffffff) % partitions;
+}
+
 /** Writes records to a partition of a topic, and waits until they are durable. */
 export async function produce(broker: string, topic: string, partition: number, records: readonly Written[]): Promise<void> {
   const set = batch(records);
