@@ -2,7 +2,8 @@
 // a lane without workers, a stuck handler, 12 dead letters and webhooks whose receiver is broken. Each is found,
 // understood and repaired by the page, and the numbers are right in the end.
 
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -64,10 +65,12 @@ afterAll(async () => {
 
 async function start(): Promise<System> {
   const at = (type: string, path: string) => ["--type", `${type}=${trading.url}${path}`];
-  const file = join(process.env["TMPDIR"] ?? "/tmp", `evening-${process.pid}.yaml`);
+  const file = join(tmpdir(), `evening-${process.pid}.yaml`);
   writeFileSync(file, jobTypes);
-  return serve("--job-types", file, ...["invoice.send", "report.render", "image.scale", "order.close"].flatMap((t) => at(t, "/run")),
+  const started = await serve("--job-types", file, ...["invoice.send", "report.render", "image.scale", "order.close"].flatMap((t) => at(t, "/run")),
     ...at("video.encode", "/hang"), "--webhook-schemes", "http,https", "--webhook-ports", "0", "--webhook-allow", "127.0.0.0/8");
+  rmSync(file);
+  return started;
 }
 
 const read = async <T>(path: string): Promise<T> => (await (await fetch(gateway + path)).json()) as T;
