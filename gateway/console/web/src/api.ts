@@ -63,21 +63,35 @@ export function told(error: unknown): string {
   return error.detail || error.code;
 }
 
+// How long a read may go unanswered, in milliseconds. The browser may have some more connections that are dead, and takes
+// one after the other: after the first it is given up sooner.
+const patience = 15_000;
+const hurry = 4000;
+let silences = 0; // reads in a row that were not answered
+
 /** Asks for a path of the API. Fails with a Refused, or with the signal's reason. */
 export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
   await fresh();
   const sent = token;
   if (sent) headers.set("Authorization", "Bearer " + sent);
+  // A connection that has died without a word, such as while the machine was asleep, must not hold up a read for ever.
+  const { signal, method } = init;
+  const late = new AbortController();
+  const timer = method ? undefined : setTimeout(() => late.abort(), silences % 6 ? hurry : patience);
   let response: Response;
   try {
-    response = await fetch(gateway + path, { ...init, headers, cache: "no-store" });
+    response = await fetch(gateway + path, { ...init, headers, cache: "no-store", signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal });
   } catch (error) {
-    if (init.signal?.aborted) throw error;
+    if (signal?.aborted) throw error;
+    if (late.signal.aborted) silences++;
     const refused = new Refused(0, "unreachable", "");
     ails(refused);
     throw refused;
+  } finally {
+    clearTimeout(timer);
   }
+  silences = 0;
   if (response.ok) {
     trouble.set(undefined);
     return response;

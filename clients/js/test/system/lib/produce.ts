@@ -56,25 +56,57 @@ function batch(records: readonly Written[]): Buffer {
   return Buffer.concat([numbers([8, 0], [4, checked.length + 9], [4, -1], [1, 2]), crc, checked]);
 }
 
-/** Writes records to a partition of a topic, and waits until they are durable. */
-export async function produce(broker: string, topic: string, partition: number, records: readonly Written[]): Promise<void> {
-  const set = batch(records);
-  const body = Buffer.concat([
-    numbers([2, 0], [2, 3], [4, 7]), text("test"), numbers([2, -1], [2, -1], [4, 10_000], [4, 1]), text(topic), numbers([4, 1], [4, partition], [4, set.length]), set,
-  ]);
+/** The partition of a key by Kafka's default partitioner: murmur2, as the Java client has it. */
+export function partitionOf(key: string, partitions: number): number {
+  const data = Buffer.from(key);
+  const mix = (k: number) => {
+    const by = Math.imul(k, 0x5bd1e995);
+    return Math.imul(by ^ (by >>> 24), 0x5bd1e995);
+  };
+  const whole = data.length & ~3;
+  let h = 0x9747b28c ^ data.length;
+  for (let i = 0; i < whole; i += 4) h = Math.imul(h, 0x5bd1e995) ^ mix(data.readInt32LE(i));
+  for (let i = data.length - 1; i >= whole; i--) h ^= data[i]! << (8 * (i - whole));
+  if (whole < data.length) h = Math.imul(h, 0x5bd1e995);
+  h = Math.imul(h ^ (h >>> 13), 0x5bd1e995);
+  return ((h ^ (h >>> 15)) & 0x7fffffff) % partitions;
+}
+
+/** Asks a broker something, without flexible headers, and returns the answer behind its correlation ID. */
+async function ask(broker: string, api: number, version: number, body: Buffer): Promise<Buffer> {
+  const request = Buffer.concat([numbers([2, api], [2, version], [4, 7]), text("test"), body]);
   const [host, port] = broker.split(":") as [string, string];
   const socket = connect(Number(port), host);
   try {
-    socket.write(Buffer.concat([numbers([4, body.length]), body]));
+    socket.write(Buffer.concat([numbers([4, request.length]), request]));
     let answer = Buffer.alloc(0);
     for await (const chunk of socket) {
       answer = Buffer.concat([answer, chunk as Buffer]);
       if (answer.length >= 4 && answer.length >= 4 + answer.readInt32BE(0)) break;
     }
-    // Length, correlation, one topic with its name, one partition, its number: then the error.
-    const at = 4 + 4 + 4 + 2 + Buffer.byteLength(topic) + 4 + 4;
-    if (answer.length < at + 2 || answer.readInt16BE(at) !== 0) throw new Error(`produce: ${answer.toString("hex")}`);
+    return answer.subarray(8);
   } finally {
     socket.destroy();
   }
+}
+
+/** The topic and the partition in a request for one of each. */
+const place = (topic: string, partition: number) => Buffer.concat([numbers([4, 1]), text(topic), numbers([4, 1], [4, partition])]);
+
+/** Writes records to a partition of a topic, and waits until they are durable. Returns the offset of the first. */
+export async function produce(broker: string, topic: string, partition: number, records: readonly Written[]): Promise<number> {
+  const set = batch(records);
+  const answer = await ask(broker, 0, 3, Buffer.concat([numbers([2, -1], [2, -1], [4, 10_000]), place(topic, partition), numbers([4, set.length]), set]));
+  // One topic with its name, one partition, its number: then the error, and the offset.
+  const at = 4 + 2 + Buffer.byteLength(topic) + 4 + 4;
+  if (answer.length < at + 10 || answer.readInt16BE(at) !== 0) throw new Error(`produce: ${answer.toString("hex")}`);
+  return Number(answer.readBigInt64BE(at + 2));
+}
+
+/** Deletes the records of a partition that lie before an offset (DeleteRecords version 0). */
+export async function deleteBefore(broker: string, topic: string, partition: number, offset: number): Promise<void> {
+  const answer = await ask(broker, 21, 0, Buffer.concat([place(topic, partition), numbers([8, offset], [4, 10_000])]));
+  // The throttle, one topic with its name, one partition, its number, where it begins now: then the error.
+  const at = 4 + 4 + 2 + Buffer.byteLength(topic) + 4 + 4 + 8;
+  if (answer.length < at + 2 || answer.readInt16BE(at) !== 0) throw new Error(`delete records: ${answer.toString("hex")}`);
 }

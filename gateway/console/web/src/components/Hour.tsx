@@ -37,7 +37,7 @@ export function Hour({ tenant }: { tenant: string }) {
   const since = data ? Date.parse(data.since) / 1000 : 0;
   // The last minute is not over, and would look like a fall.
   const minutes = lines.map(({ name }) => Array.from({ length: 59 }, (_, i) =>
-    (data?.lanes ?? []).reduce((n, l) => n + (!lane || l.lane === lane ? l[name][i] ?? 0 : 0), 0)));
+    (data?.lanes ?? []).reduce((n, l) => n + ((lane ? l.lane === lane : l.lane !== "webhooks") ? l[name][i] ?? 0 : 0), 0)));
   const [at, point] = useState<number>();
   return (
     <section class="hour">
@@ -49,7 +49,7 @@ export function Hour({ tenant }: { tenant: string }) {
             <li class="dim">{at === undefined ? "in 59 minutes" : "in the minute of " + clock(from + 60 * at)}</li>
           </ul>
           {lanes.length > 1 && <label>Lane <select value={lane} onChange={(e) => choose(e.currentTarget.value)}>
-            <option value="">all</option>
+            <option value="">all but webhooks</option>
             {lanes.map((name) => <option key={name} value={name}>{visible(name)}</option>)}
           </select></label>}
         </div>

@@ -19,7 +19,7 @@ import { Part } from "./job.js";
 const path = (id: string) => "/v1/dead/" + encodeURIComponent(id);
 
 /** Says what is done when a letter is requeued. */
-const means = "A job whose request it is gets a new request, which costs no attempt. Any other record is written to its topic again. If the cause is still there, it comes back to this list.";
+const means = "A job whose request it is gets a new request, which costs no attempt. Any other record is written to its topic again. If the cause is still there, a new letter comes; this one stays in the list.";
 
 /** Tries letters again, one after the other, and says what came of it. */
 async function requeueAll(letters: readonly DeadLetter[]): Promise<void> {

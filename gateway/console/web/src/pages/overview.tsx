@@ -20,6 +20,7 @@ export const states: readonly State[] = ["pending", "scheduled", "queued", "proc
 const columns = states.filter((s) => s !== "queued");
 
 const every = 2000; // milliseconds
+const webhook = "ackwire.webhook"; // lists have webhooks only if they name this type
 
 const link = (tenant: string, filter: Record<string, string>) =>
   "jobs?" + new URLSearchParams({ ...filter, ...(tenant && { tenant }) }).toString();
@@ -32,7 +33,8 @@ export function Overview({ query }: { query: URLSearchParams }) {
   const failures = usePoll("failed" + search, 5000, (signal) =>
     read<{ jobs: Status[] }>(`/v1/jobs?state=failed&limit=8${tenant && "&tenant=" + encodeURIComponent(tenant)}`, signal));
   const late = useLate(!data && !error);
-  const total = (state: State) => (data?.counts ?? []).reduce((n, c) => n + (c.state === state ? c.jobs : 0), 0);
+  // As in the lists to which they lead, webhooks do not count.
+  const total = (state: State) => (data?.counts ?? []).reduce((n, c) => n + (c.state === state && c.type !== webhook ? c.jobs : 0), 0);
   const may = (permission: string) => me.permissions.includes(permission);
   const exact = may("operate");
   return (
@@ -79,7 +81,7 @@ function Lane({ lane, stats, tenant, exact }: { lane: Stats["lanes"][number]; st
     : lane.waiting ? ["bad", "no workers"] : ["idle", "no workers, nothing waits"];
   return (
     <tr>
-      <th scope="row"><A to={link(tenant, { lane: lane.lane })}>{lane.lane}</A></th>
+      <th scope="row"><A to={link(tenant, { lane: lane.lane, ...(lane.lane === "webhooks" && { type: webhook }) })}>{lane.lane}</A></th>
       <td class="num">{count(lane.workers)}</td>
       <td class="num">{about}{count(lane.waiting)}</td>
       <td class="num">{count(of("processing"))}</td>

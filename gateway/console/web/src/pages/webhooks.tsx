@@ -24,7 +24,7 @@ const columns: Column<Endpoint>[] = [
   { title: "Tenant", style: "wide", cell: (e) => text(e.tenant) },
   { title: "Condition", style: "wrap", cell: (e) => (e.pausedUntil
     ? <span class="condition bad" title={`by ${e.pausedBy?.map(visible).join(", ")}`}>paused, {count(e.failures ?? 0)} failures in a row; tried again <Time at={e.pausedUntil} /></span>
-    : <span class="condition well">called</span>) },
+    : <span class="condition idle">not paused</span>) },
   { title: "Not delivered", style: "num", cell: (e) => (e.failed
     ? <A to={"jobs?" + new URLSearchParams({ type: "ackwire.webhook", state: "failed", tenant: e.tenant })}>{e.failed === 1 ? "1 webhook" : `${count(e.failed)} webhooks`}</A> : none) },
   { title: "Last error", style: "why wider", cell: (e) => (e.lastError && e.jobs?.[0]
