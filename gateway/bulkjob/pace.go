@@ -13,20 +13,27 @@ const (
 	slowest    = 5.0                   // orders a second, however slow they are
 	steady     = 50 * time.Millisecond // orders that take at most so much longer than the quickest are no sign of load
 	adaptAfter = 32                    // orders after which the pace may change
+	settle     = time.Second           // between two halvings because of refused orders
+	// remembered is how long the quickest orders are what others are compared with. When a machine has become slower
+	// for good, the orders given at the slowest pace show what they take without any load of ours.
+	remembered = 30 * time.Second
 )
 
 // pace decides how many orders a second a bulk action gives. An order takes as long as its record takes to be durable
 // and to be folded, which is what live submits and events wait for, too. So when orders take twice as long as the
-// quickest took, or are refused because something is overloaded, the pace is halved; while they do not it rises again.
+// quickest took of late, or are refused because something is overloaded, the pace is halved; while they do not it rises
+// again. Orders that are refused together halve it once.
 type pace struct {
 	most    float64
 	limiter *rate.Limiter
 
 	mu       sync.Mutex // guards the fields below
 	current  float64
-	quickest time.Duration // the shortest mean of adaptAfter orders; 0 before the first
+	quickest time.Duration // the shortest mean of adaptAfter orders of late; 0 before the first
+	since    time.Time     // when quickest was measured
 	took     time.Duration // of the orders since the last change, all together
 	orders   int
+	halved   time.Time // because of a refused order
 }
 
 func newPace(perSecond float64) *pace {
@@ -49,8 +56,8 @@ func (p *pace) ordered(took time.Duration) {
 	}
 	mean := p.took / time.Duration(p.orders)
 	p.took, p.orders = 0, 0
-	if p.quickest == 0 || mean < p.quickest {
-		p.quickest = mean
+	if now := time.Now(); p.quickest == 0 || mean < p.quickest || now.Sub(p.since) > remembered {
+		p.quickest, p.since = mean, now
 	}
 	if mean > max(2*p.quickest, p.quickest+steady) {
 		p.set(p.current / 2)
@@ -64,7 +71,10 @@ func (p *pace) refused() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.took, p.orders = 0, 0
-	p.set(p.current / 2)
+	if now := time.Now(); now.Sub(p.halved) >= settle {
+		p.halved = now
+		p.set(p.current / 2)
+	}
 }
 
 // set changes the pace, within its bounds. mu is held.
