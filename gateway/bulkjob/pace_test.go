@@ -13,8 +13,11 @@ func TestThePaceFollowsWhatOrdersTake(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		p := newPace(300)
 		orders := func(n int, took time.Duration) {
-			for range n {
+			for i := range n {
 				p.ordered(took)
+				if i%adaptAfter == adaptAfter-1 {
+					time.Sleep(adaptWithin)
+				}
 			}
 		}
 		want := func(what string, perSecond float64) {
@@ -27,7 +30,7 @@ func TestThePaceFollowsWhatOrdersTake(t *testing.T) {
 		want("orders are quick", 300)
 		orders(10*adaptAfter, 55*time.Millisecond) // not so much slower
 		want("orders are a little slower", 300)
-		orders(20*adaptAfter, time.Second)
+		orders(8*adaptAfter, time.Second)
 		want("orders are slow", slowest)
 		orders(30*adaptAfter, 10*time.Millisecond)
 		want("they are quick again", 300)
@@ -36,10 +39,16 @@ func TestThePaceFollowsWhatOrdersTake(t *testing.T) {
 		}
 		want("orders are refused together", 150)
 		for range 10 {
-			time.Sleep(settle)
+			time.Sleep(adaptWithin)
 			p.refused()
 		}
 		want("orders are refused again and again", slowest)
+		p = newPace(6000)
+		for range 10 {
+			p.refused()
+			time.Sleep(adaptWithin)
+		}
+		want("as many as a sixtieth of the most are always given", 100)
 		if got := newPace(2).perSecond(); got > 2 {
 			t.Errorf("%g a second, of 2 at most", got)
 		}
