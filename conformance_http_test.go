@@ -38,6 +38,25 @@ type confAnswer struct {
 	Body   any `json:"body"` // nil if there is none
 }
 
+// confTry is an attempt to open a session, or a request over HTTP, until a step decides on it.
+type confTry struct {
+	w       http.ResponseWriter
+	q       *http.Request
+	decided chan struct{}
+}
+
+// undecided returns a handler that has a step decide on each request.
+func undecided(tries chan<- *confTry) http.HandlerFunc {
+	return func(w http.ResponseWriter, q *http.Request) {
+		try := &confTry{w, q, make(chan struct{})}
+		select {
+		case tries <- try:
+			<-try.decided
+		case <-q.Context().Done():
+		}
+	}
+}
+
 // overHTTP does the steps of calls that are made over HTTP.
 func (r *confRun) overHTTP(s confStep) {
 	switch {
@@ -67,8 +86,8 @@ func (r *confRun) request(want confRequest, answer confAnswer) {
 	}
 	defer close(ask.decided)
 	auth := ask.q.Header.Get("Authorization")
-	if ask.q.Method != want.Method || ask.q.URL.Path != want.Path || auth != "Bearer "+want.Token {
-		r.fatalf("the client asks %s %s by %q", ask.q.Method, ask.q.URL.Path, auth)
+	if ask.q.Method != want.Method || ask.q.URL.RequestURI() != want.Path || auth != "Bearer "+want.Token {
+		r.fatalf("the client asks %s %s by %q", ask.q.Method, ask.q.URL.RequestURI(), auth)
 	}
 	var body any
 	if err := json.NewDecoder(ask.q.Body).Decode(&body); err != nil && want.Body != nil {

@@ -88,6 +88,8 @@ type confStep struct {
 	Over    *string        `json:"over"`
 
 	MakeGrant *confGrant `json:"makeGrant"`
+	Call      *string    `json:"call"`
+	Gave      *string    `json:"gave"`
 
 	As        string          `json:"as"`
 	Of        string          `json:"of"`
@@ -108,6 +110,8 @@ type confStep struct {
 	Name      string          `json:"name"`
 	From      confPlace       `json:"from"`
 	Chunk     confChunk       `json:"chunk"`
+	With      confWith        `json:"with"`
+	Value     any             `json:"value"`
 	Grant     json.RawMessage `json:"grant"` // of a submit the options, of what a call has returned the token
 }
 
@@ -131,25 +135,6 @@ type confRun struct {
 	bound   map[string]string // what "$x" stands for
 }
 
-// confTry is an attempt to open a session, or a request over HTTP, until a step decides on it.
-type confTry struct {
-	w       http.ResponseWriter
-	q       *http.Request
-	decided chan struct{}
-}
-
-// undecided returns a handler that has a step decide on each request.
-func undecided(tries chan<- *confTry) http.HandlerFunc {
-	return func(w http.ResponseWriter, q *http.Request) {
-		try := &confTry{w, q, make(chan struct{})}
-		select {
-		case tries <- try:
-			<-try.decided
-		case <-q.Context().Done():
-		}
-	}
-}
-
 func newConfRun(t *testing.T, f *fake, s confScript) *confRun {
 	r := &confRun{
 		t: t, fake: f, script: s, calls: map[string]*pending[confResult]{}, watches: map[string]*confWatch{},
@@ -158,7 +143,11 @@ func newConfRun(t *testing.T, f *fake, s confScript) *confRun {
 	}
 	f.other = undecided(r.asks)
 	f.setRefuse(undecided(r.tries))
-	f.query = func(w http.ResponseWriter, _ *http.Request) {
+	f.query = func(w http.ResponseWriter, q *http.Request) {
+		if strings.HasPrefix(q.URL.Path, "/v1/jobs/") {
+			f.other(w, q)
+			return
+		}
 		fmt.Fprint(w, `{"jobs":[],"asOf":"2026-01-02T03:04:05Z"}`)
 	}
 	return r
@@ -180,6 +169,7 @@ type confResult struct {
 	job   *Job
 	state job.State
 	grant Grant
+	value any // of a call that is made by its name, as in JSON
 }
 
 // confWatch reads one document ahead.
@@ -254,6 +244,8 @@ func (r *confRun) do(s confStep) {
 		})
 	case s.Erase != nil, s.MakeGrant != nil, s.Request != nil:
 		r.overHTTP(s)
+	case s.Call != nil, s.Gave != nil:
+		r.byName(s)
 	case s.Watch != nil, s.Mine && s.As != "":
 		r.whenThere(func() { r.watch(s) })
 	case s.Stream != nil, s.Read != nil, s.Over != nil:

@@ -56,6 +56,7 @@ type tool struct {
 	Retry  RetryCmd  `cmd:"" help:"Run a job again."`
 	Grant  GrantCmd  `cmd:"" help:"Print a grant."`
 	Erase  EraseCmd  `cmd:"" help:"Remove jobs."`
+	Bulk   BulkCmd   `cmd:"" help:"Retry, cancel or erase jobs."`
 }
 
 // script is a server that answers every submit and subscribe with the same frames, in
@@ -68,6 +69,7 @@ type script struct {
 	order     string // answers cancel and retry
 	result    string
 	query     func(path string, q url.Values) string // answers lists, counts and why; empty refuses
+	bulk      func(frame.BulkRequest) (status int, body string)
 
 	mu     sync.Mutex
 	frames []string // what the client sent
@@ -126,6 +128,15 @@ func (s *script) serve(t *testing.T) string {
 		}
 		w.Header().Set("Content-Type", "text/csv")
 		fmt.Fprint(w, s.result)
+	})
+	mux.HandleFunc("POST /v1/bulk", func(w http.ResponseWriter, r *http.Request) {
+		var asked frame.BulkRequest
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
+		status, body := s.bulk(asked)
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
 	})
 	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries",
 		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers", "/v1/activity"} {

@@ -26,10 +26,11 @@ const (
 	streamRate  = 4 << 20                // bytes a second
 )
 
-// Policy is that of the jobs of bulk actions. An attempt is used up only by a gateway that was lost.
+// Policy is that of the jobs of bulk actions. An attempt is used up only by a gateway that was lost. The lease is short,
+// since a run that is taken for lost though it is not does no harm: each order is taken once.
 func Policy() job.Policy {
 	return job.Policy{
-		Attempts: job.MaxAttempts, Lease: job.Seconds(30 * time.Second), Grace: job.Seconds(30 * time.Second),
+		Attempts: job.MaxAttempts, Lease: job.Seconds(10 * time.Second), Grace: job.Seconds(30 * time.Second),
 		Retention: job.Seconds(7 * 24 * time.Hour),
 		Backoff:   job.Backoff{Initial: job.Seconds(time.Second), Factor: 2, Cap: job.Seconds(30 * time.Second)},
 	}

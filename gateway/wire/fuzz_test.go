@@ -38,6 +38,8 @@ func FuzzParse(f *testing.F) {
 		`{"type":"ping","type":"ping"}`,
 		`{"type":"submitBatch","id":"1","jobs":[{"job":"a","payload":1},{"job":"a","payload":{"a":1,"a":2}},7]}`,
 		`{"type":"submitBatch","type":"ping","jobs":[{"job":"a","job":"b"}]}`,
+		`{"type":"submitBatch","job":[]}`,
+		`{"type":"submitBatch","key":7,"jobs":[{"job":"a","payload":{"a":1,"a":2}}]}`,
 		submitNested(100),
 		submitNested(101),
 		"{\"type\":\"\xff\"}",

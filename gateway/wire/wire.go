@@ -62,6 +62,10 @@ func decodeFrame(b []byte) (frame.ClientFrame, error) {
 		if wrong != nil {
 			return frame.ClientFrame{ID: h.ID}, err
 		}
+		// What is beside the submits must be as in any frame.
+		if jsonv2.Unmarshal(b, &read, times, jsontext.AllowDuplicateNames(true)) != nil {
+			return frame.ClientFrame{ID: h.ID}, err
+		}
 		return checked(frame.ClientFrame{Type: h.Type, ID: h.ID, Jobs: jobs})
 	}
 	if read.Type == frame.Submit {

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Ackwire, AckwireError, connect } from "../src/index.js";
 import { type Any, FakeSession, type FakeTransport, limits, outcomeOf, pass, settle } from "./core/fake.js";
+import { bulk, deadLetter, deadLetters, previewBulk, requeue, workers } from "../src/operate/index.js";
 import type { Session, SessionEvents, Status, StreamChunk, Target } from "../src/types.js";
 
 interface Script {
@@ -60,6 +61,26 @@ interface Ask {
 
 const base = "https://jobs.example";
 
+/** The calls that scripts make by their names. */
+const byName: Record<string, (client: Ackwire, w: Any) => Promise<Any>> = {
+  history: (client, { job, ...query }) => client.history(job, query),
+  payload: (client, { job }) => client.payload(job),
+  workers: (client) => workers(client),
+  deadLetters: (client, query) => deadLetters(client, query),
+  deadLetter: (client, { id }) => deadLetter(client, id),
+  requeue: (client, { id }) => requeue(client, id),
+  previewBulk: async (client, { action, filter }) => {
+    const { count, examples } = await previewBulk(client, action, filter);
+    return { count, examples };
+  },
+  bulk: async (client, { action, filter, expect }) => {
+    const { jobId, state } = await bulk(client, action, filter, expect, { key: "k" });
+    return { jobId, state };
+  },
+  submitBatch: async (client, { items }) => (await client.submitBatch(items.map((item: Any) => ({ ...item, watch: false }))))
+    .map(({ outcome, job, error }) => (job ? { outcome, job: job.id, duplicate: job.duplicate } : { outcome, code: error!.code })),
+};
+
 /** One script at work. */
 class Run {
   readonly client: Ackwire;
@@ -103,6 +124,8 @@ class Run {
       })));
     } else if ("erase" in s) this.calls.set(as, outcomeOf(this.client.erase(s.erase)));
     else if ("makeGrant" in s) this.calls.set(as, outcomeOf(this.client.grant(s.makeGrant)));
+    else if ("call" in s) this.calls.set(as, outcomeOf(byName[s.call]!(this.client, s.with ?? {})));
+    else if ("gave" in s) await this.gave(s.gave, s.value);
     else if ("request" in s) await this.request(s.request, s.answer);
     else if ("cancel" in s) this.calls.set(as, outcomeOf(this.client.cancel(s.cancel)));
     else if ("retry" in s) this.calls.set(as, outcomeOf(this.client.retry(s.retry)));
@@ -190,8 +213,15 @@ class Run {
   private async request({ token, ...want }: Any, { status, body }: Any): Promise<void> {
     await this.until(() => this.asks.length > 0);
     const { answer, ...ask } = this.asks.shift()!;
-    expect(ask).toEqual({ body: undefined, ...want, token });
+    if (!this.matches(ask, { body: undefined, ...want, token })) expect(ask).toEqual({ body: undefined, ...want, token });
     answer(body ? Response.json(body, { status }) : new Response(null, { status }));
+  }
+
+  private async gave(name: string, want: Any): Promise<void> {
+    const call = this.calls.get(name)!;
+    await this.until(() => call.done);
+    if (call.error) throw call.error;
+    if (!this.matches(call.value, want)) expect(call.value).toEqual(want);
   }
 
   private watch(s: Any): void {
