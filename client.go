@@ -245,8 +245,10 @@ func (c *Client) All(ctx context.Context, o ListOptions) iter.Seq2[Status, error
 }
 
 // Stats returns the number of the tenant's jobs by type, lane and state, and the number of workers and waiting
-// requests of each lane (GET /v1/stats).
-func (c *Client) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
+// requests of each lane (GET /v1/stats). With options only some jobs are counted; the lanes are the same.
+func (c *Client) Stats(ctx context.Context, opts ...StatsOption) (frame.Stats, error) {
+	return c.api.stats(ctx, opts)
+}
 
 // JobTypes returns the job types with their rules and JSON Schemas, sorted by name. A client with a grant for some
 // types is told only those. A job keeps the rules with which it was submitted.

@@ -98,7 +98,9 @@ func (c *HTTPClient) All(ctx context.Context, o ListOptions) iter.Seq2[Status, e
 }
 
 // Stats counts the tenant's jobs; see Client.Stats.
-func (c *HTTPClient) Stats(ctx context.Context) (frame.Stats, error) { return c.api.stats(ctx) }
+func (c *HTTPClient) Stats(ctx context.Context, opts ...StatsOption) (frame.Stats, error) {
+	return c.api.stats(ctx, opts)
+}
 
 // JobTypes returns the job types with their rules and JSON Schemas; see Client.JobTypes.
 func (c *HTTPClient) JobTypes(ctx context.Context) ([]frame.JobType, error) {

@@ -27,6 +27,8 @@ type ListOptions struct {
 	Tags map[string]string
 	// Mine matches only jobs of the token's own subject.
 	Mine bool
+	// Tenant lists the jobs of another tenant than the token's. The token needs the permission operate.
+	Tenant string
 	// Bounds on when a job was created and when it last changed. After is inclusive, Before is exclusive; times are
 	// those of the server's log, in milliseconds.
 	CreatedAfter, CreatedBefore time.Time
@@ -114,6 +116,9 @@ func (o ListOptions) query() url.Values {
 	}
 	if o.Mine {
 		q.Set("mine", "true")
+	}
+	if o.Tenant != "" {
+		q.Set("tenant", o.Tenant)
 	}
 	for name, t := range map[string]time.Time{
 		"createdAfter": o.CreatedAfter, "createdBefore": o.CreatedBefore,

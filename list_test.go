@@ -25,6 +25,7 @@ func TestListQuery(t *testing.T) {
 		},
 			"lane=x&state=failed&state=pending&subject=s%26t&type=a+b"},
 		{ListOptions{Mine: true, Limit: 7, Cursor: "c-_"}, "cursor=c-_&limit=7&mine=true"},
+		{ListOptions{Tenant: "a&b"}, "tenant=a%26b"},
 		{ListOptions{Tags: map[string]string{"customer": "c-17,x"}}, "tag=customer%3Ac-17%2Cx"},
 		{ListOptions{
 			CreatedAfter:  time.Date(2026, 1, 2, 1, 0, 0, 5e6, berlin),
@@ -116,6 +117,7 @@ func TestAll(t *testing.T) {
 
 func TestStatsAndWhy(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *fake) {
+		counted := make(chan string, 8) // the queries of GET /v1/stats
 		s.query = func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case r.Header.Get("Authorization") != "Bearer good":
@@ -123,6 +125,7 @@ func TestStatsAndWhy(t *testing.T) {
 			case r.URL.Path == "/v1/job-types":
 				fmt.Fprint(w, `{"jobTypes":[{"type":"a","lane":"l","policy":{"attempts":3},"maxPayload":9,"payloadSchema":{"type":"string"}}]}`)
 			case r.URL.Path == "/v1/stats":
+				counted <- r.URL.Query().Encode()
 				fmt.Fprint(w, `{"counts":[{"type":"a","lane":"l","state":"failed","jobs":3}],"lanes":[{"lane":"l","workers":1,"waiting":2}],"asOf":"2026-01-02T03:04:05Z"}`)
 			case r.URL.Path == "/v1/jobs/j1/why":
 				fmt.Fprint(w, `{"jobId":"j1","state":"pending","reason":"no_workers","detail":"No worker.","lane":"l","workers":0,"waiting":2,"ahead":1,"asOf":"2026-01-02T03:04:05Z"}`)
@@ -134,6 +137,19 @@ func TestStatsAndWhy(t *testing.T) {
 		stats, err := c.Stats(t.Context())
 		if err != nil || len(stats.Counts) != 1 || stats.Counts[0].Jobs != 3 || stats.Lanes[0].Waiting != 2 {
 			t.Errorf("%+v, %v", stats, err)
+		}
+		some := []StatsOption{CountTags(map[string]string{"a": "1,2", "b": "3"}), CountTenant("globex")}
+		if _, err := c.Stats(t.Context(), some...); err != nil {
+			t.Error(err)
+		}
+		over := overHTTP(t, "http://ackwire.test", s.transport(), WithToken("good"))
+		if _, err := over.Stats(t.Context(), CountTenant("globex")); err != nil {
+			t.Error(err)
+		}
+		asked := []string{<-counted, <-counted, <-counted}
+		if want := []string{"", "tag=a%3A1%2C2&tag=b%3A3&tenant=globex", "tenant=globex"}; asked[0] != want[0] ||
+			asked[1] != want[1] && asked[1] != "tag=b%3A3&tag=a%3A1%2C2&tenant=globex" || asked[2] != want[2] {
+			t.Errorf("asked for %q, want %q", asked, want)
 		}
 		why, err := c.Job("j1").Why(t.Context())
 		if err != nil || why.Reason != frame.NoWorkers || *why.Workers != 0 || *why.Waiting != 2 || why.Ahead != 1 ||

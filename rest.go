@@ -266,12 +266,6 @@ func (r *rest) deliveries(ctx context.Context, jobID string) (d frame.Deliveries
 	return d, err
 }
 
-// stats counts the tenant's jobs (GET /v1/stats).
-func (r *rest) stats(ctx context.Context) (stats frame.Stats, err error) {
-	err = r.readInto(ctx, "stats", "/v1/stats", &stats)
-	return stats, err
-}
-
 // jobTypes reads the job types (GET /v1/job-types).
 func (r *rest) jobTypes(ctx context.Context) ([]frame.JobType, error) {
 	var all frame.JobTypes

@@ -19,7 +19,6 @@ type BulkCmd struct {
 	Flags   `embed:""`
 	Filter  `embed:""`
 	Action  string `arg:"" enum:"retry,cancel,erase" help:"What is done to each job: retry, cancel or erase."`
-	Tenant  string `help:"The tenant whose jobs are meant, if it is not the token's: it needs the permission operate." placeholder:"TENANT"`
 	Yes     bool   `short:"y" help:"Do not ask."`
 	Preview bool   `help:"Only count the jobs."`
 	NoWait  bool   `name:"no-wait" aliases:"detach" help:"Exit when the order is taken; the bulk action goes on."`
@@ -39,7 +38,11 @@ func (c *BulkCmd) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	o := ackwire.BulkOrder{Action: ackwire.BulkAction(c.Action), Filter: filter, Tenant: c.Tenant}
+	return c.run(env, ackwire.BulkOrder{Action: ackwire.BulkAction(c.Action), Filter: filter})
+}
+
+// run counts the jobs, asks, and orders the bulk action.
+func (c *BulkCmd) run(env *Env, o ackwire.BulkOrder) error {
 	p, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (ackwire.BulkPreview, error) {
 		return api.PreviewBulk(ctx, o)
 	})

@@ -50,6 +50,9 @@ type tool struct {
 	Payload  PayloadCmd  `cmd:"" help:"Print what was submitted."`
 
 	Deliveries DeliveriesCmd `cmd:"" help:"Tell how webhooks fare."`
+	Webhooks   WebhooksCmd   `cmd:"" help:"List endpoints."`
+	Dead       DeadCmd       `cmd:"" help:"List dead letters."`
+	Audit      AuditCmd      `cmd:"" help:"Tell who did what."`
 
 	Result ResultCmd `cmd:"" help:"Download a job's result."`
 	Cancel CancelCmd `cmd:"" help:"Stop a job."`
@@ -139,14 +142,31 @@ func (s *script) serve(t *testing.T) string {
 		fmt.Fprint(w, body)
 	})
 	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries",
-		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers", "/v1/activity"} {
+		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers", "/v1/activity", "/v1/webhooks", "/v1/audit",
+		"/v1/dead", "/v1/dead/{id}"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			body := s.query(r.URL.Path, r.URL.Query())
+			if body == "rate_limited" {
+				w.WriteHeader(http.StatusTooManyRequests)
+				body = `{"code":"rate_limited","title":"Too many requests","retryable":true,"retryAfter":0.01}`
+			}
 			if body == "" {
 				w.WriteHeader(http.StatusBadRequest)
 				body = `{"code":"invalid_frame","title":"Invalid frame","detail":"state \"\u001b[2Jdone\" is not a state","retryable":false}`
 			}
 			fmt.Fprint(w, body)
+		})
+	}
+	for path, status := range map[string]int{"/v1/dead/{id}/requeue": 202, "/v1/jobs/{id}/retry": 202} {
+		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+			answer := s.query("POST "+r.URL.Path, nil)
+			if answer == "" {
+				w.WriteHeader(http.StatusConflict)
+				fmt.Fprint(w, `{"code":"invalid_state","title":"Not possible in this state","detail":"it has ended\u001b[2J","retryable":false}`)
+				return
+			}
+			w.WriteHeader(status)
+			fmt.Fprint(w, answer)
 		})
 	}
 	srv := httptest.NewServer(mux)

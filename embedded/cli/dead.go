@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -13,8 +14,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/internal/kafka"
 	"github.com/ackwire/ackwire/internal/service"
+	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/plainjson"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker/dead"
@@ -22,7 +25,7 @@ import (
 
 // DeadCmd has the commands for dead letters: records that a service could not read and set aside.
 type DeadCmd struct {
-	List    DeadListCmd    `cmd:"" help:"List the dead letters, oldest first."`
+	List    DeadListCmd    `cmd:"" help:"List the dead letters."`
 	Show    DeadShowCmd    `cmd:"" help:"Print one dead letter with its value and headers."`
 	Requeue DeadRequeueCmd `cmd:"" help:"Try a dead letter again, after its cause was fixed: a job whose request it is gets a new request; any other record is written to its topic again."`
 }
@@ -204,40 +207,127 @@ func (f *KafkaFlags) find(ctx context.Context, id string) (found letter, err err
 
 // DeadListCmd lists dead letters.
 type DeadListCmd struct {
-	KafkaFlags `embed:""`
+	EitherFlags `embed:""`
+	Limit       *int `help:"Print at most this many; by default 50 of a gateway, and all of Kafka." placeholder:"N" xor:"much"`
+	All         bool `help:"Print all." xor:"much"`
+}
+
+// Help returns the text that kong prints below the flags.
+func (c *DeadListCmd) Help() string {
+	return eitherHelp + "A gateway lists the newest first, without what the records hold; from Kafka the oldest come " +
+		"first. " + queryHelp
 }
 
 // Run implements the command.
 func (c *DeadListCmd) Run(env *Env) error {
+	most := limit{most: c.Limit, all: c.All}
+	if err := most.check(); err != nil {
+		return err
+	}
+	if !c.direct {
+		return c.ask(env, most)
+	}
 	ctx, cancel := context.WithTimeout(env.Context, deadTimeout)
 	defer cancel()
-	return c.each(ctx, func(l letter) bool {
+	most.all = most.all || most.most == nil
+	printed := 0
+	return c.kafka().each(ctx, func(l letter) bool {
 		if c.JSON {
 			b, _ := plainjson.Marshal(l) // strings and times always marshal
 			fmt.Fprintf(env.Stdout, "%s\n", harmless(b))
-			return true
+		} else {
+			deadLine(env, frame.DeadLetter{ID: l.ID, At: l.At, Reason: l.Reason, Detail: l.Detail, Topic: l.Topic,
+				Partition: l.Partition, Offset: l.Offset})
 		}
-		fmt.Fprintf(env.Stdout, "%-8s %s  %-16s %s/%s/%s  %s\n", l.ID, l.At.Format(time.RFC3339), clean(l.Reason),
-			clean(l.Topic), clean(l.Partition), clean(l.Offset), clip(clean(l.Detail), maxLineChars))
-		return true
+		printed++
+		return most.left(printed) > 0
 	})
+}
+
+// ask lists the dead letters of a gateway.
+func (c *DeadListCmd) ask(env *Env, most limit) error {
+	printed, cursor := 0, ""
+	for {
+		page, err := patiently(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (frame.DeadLetters, error) {
+			return api.DeadLetters(ctx, min(frame.MaxDeadLimit, most.left(printed)), cursor)
+		})
+		if err != nil {
+			return c.queryError(env, err)
+		}
+		for _, l := range page.Letters {
+			if !c.JSON {
+				deadLine(env, l)
+			} else if err := c.print(env, l); err != nil {
+				return err
+			}
+		}
+		printed += len(page.Letters)
+		cursor = page.NextCursor
+		if cursor == "" || most.left(printed) <= 0 {
+			break
+		}
+	}
+	switch {
+	case cursor != "":
+		fmt.Fprintln(env.Stderr, "there are more: --limit or --all prints them")
+	case printed == 0:
+		fmt.Fprintln(env.Stderr, "no dead letters")
+	}
+	return nil
+}
+
+// deadLine prints a dead letter in one line.
+func deadLine(env *Env, l frame.DeadLetter) {
+	fmt.Fprintf(env.Stdout, "%-8s %s  %-16s %s/%s/%s  %s\n", clean(l.ID), l.At.Format(time.RFC3339), clean(l.Reason),
+		clean(l.Topic), clean(l.Partition), clean(l.Offset), clip(clean(l.Detail), maxLineChars))
 }
 
 // DeadShowCmd prints one dead letter.
 type DeadShowCmd struct {
-	KafkaFlags `embed:""`
-	ID         string `arg:"" name:"id" help:"PARTITION/OFFSET, as list prints it."`
+	EitherFlags `embed:""`
+	ID          string `arg:"" name:"id" help:"The dead letter's ID, as list prints it: PARTITION-OFFSET or PARTITION/OFFSET."`
+}
+
+// Help returns the text that kong prints below the flags.
+func (c *DeadShowCmd) Help() string {
+	return eitherHelp + "A gateway shows key, headers and value to tokens that have the permission payloads, too. " +
+		queryHelp
 }
 
 // Run implements the command.
 func (c *DeadShowCmd) Run(env *Env) error {
+	if !c.direct {
+		return c.ask(env)
+	}
 	ctx, cancel := context.WithTimeout(env.Context, deadTimeout)
 	defer cancel()
-	l, err := c.find(ctx, c.ID)
+	l, err := c.kafka().find(ctx, kafkaID(c.ID))
 	if err != nil {
 		return err
 	}
 	b, _ := plainjson.Marshal(l)
+	return c.show(env, b)
+}
+
+// ask prints a dead letter of a gateway.
+func (c *DeadShowCmd) ask(env *Env) error {
+	record, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (frame.DeadRecord, error) {
+		return api.DeadLetter(ctx, httpID(c.ID))
+	})
+	if err != nil {
+		return c.queryError(env, err)
+	}
+	b, err := plainjson.Marshal(record)
+	if err != nil {
+		return refused(err)
+	}
+	if record.Withheld {
+		fmt.Fprintln(env.Stderr, "key, headers and value are withheld: the token needs the permission payloads, too")
+	}
+	return c.show(env, b)
+}
+
+func (c *DeadShowCmd) show(env *Env, b []byte) error {
 	if c.JSON {
 		fmt.Fprintf(env.Stdout, "%s\n", harmless(b))
 		return nil
@@ -245,3 +335,10 @@ func (c *DeadShowCmd) Run(env *Env) error {
 	_, _ = env.Stdout.Write(pretty(b))
 	return nil
 }
+
+// A dead letter's ID is its partition and offset, with a slash where Kafka is read, and with a hyphen over HTTP, where
+// it stands in a path. Commands take both.
+
+func kafkaID(id string) string { return strings.Replace(id, "-", "/", 1) }
+
+func httpID(id string) string { return strings.Replace(id, "/", "-", 1) }

@@ -182,8 +182,8 @@ func TestDeadRequests(t *testing.T) {
 		var errs bytes.Buffer
 		env := &Env{Context: ctx, Stderr: &errs}
 		cmd := DeadRequeueCmd{
-			KafkaFlags: KafkaFlags{Kafka: kafka.Config{Brokers: c.ListenAddrs()}, TopicPrefix: "ackwire."},
-			ID:         fmt.Sprintf("0/%d", slices.Index(letters, test.id)),
+			EitherFlags: EitherFlags{Kafka: kafka.Config{Brokers: c.ListenAddrs()}, TopicPrefix: "ackwire.", direct: true},
+			ID:          fmt.Sprintf("0/%d", slices.Index(letters, test.id)),
 		}
 		code := Report(env, cmd.Run(env))
 		if code != test.code || !strings.Contains(errs.String(), test.says) || written(at.Topic) != test.back {

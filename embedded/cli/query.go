@@ -16,7 +16,7 @@ import (
 	"github.com/ackwire/ackwire/schemas/plainjson"
 )
 
-const maxCellChars = 64 // of a cell of a table
+const maxCellChars = 64 // of a cell of a table, unless it says more
 
 const queryHelp = "Exit codes: 0 answered; 2 refused, not reachable or wrong usage; 130 interrupted."
 
@@ -29,6 +29,7 @@ type Filter struct {
 	Mine    bool              `help:"Only jobs of the token's subject." xor:"whose"`
 	Tag     map[string]string `help:"Only jobs with this tag. May be repeated, up to 4 times: they must have all of them." placeholder:"KEY=VALUE" mapsep:"none"`
 	Since   time.Duration     `help:"Only jobs created within this time before now, e.g. 1h." placeholder:"DURATION"`
+	Tenant  string            `help:"The tenant whose jobs are meant, if it is not the token's: it needs the permission operate." placeholder:"TENANT"`
 }
 
 // listOptions returns the filter for the client.
@@ -36,7 +37,8 @@ func (f *Filter) listOptions() (o ackwire.ListOptions, err error) {
 	if f.Since < 0 {
 		return o, refused(errors.New("--since must not be negative"))
 	}
-	o = ackwire.ListOptions{Types: f.Type, Lanes: f.Lane, Subjects: f.Subject, Mine: f.Mine, Tags: f.Tag}
+	o = ackwire.ListOptions{Types: f.Type, Lanes: f.Lane, Subjects: f.Subject, Mine: f.Mine, Tags: f.Tag,
+		Tenant: f.Tenant}
 	for _, s := range f.State {
 		o.States = append(o.States, job.State(s))
 	}
@@ -110,7 +112,9 @@ func (c *ListCmd) Run(env *Env) error {
 
 // StatsCmd counts jobs and shows each lane's workers and waiting jobs.
 type StatsCmd struct {
-	Flags `embed:""`
+	Flags  `embed:""`
+	Tag    map[string]string `help:"Count only jobs with this tag. May be repeated, up to 4 times: they must have all of them." placeholder:"KEY=VALUE" mapsep:"none"`
+	Tenant string            `help:"The tenant whose jobs are counted, if it is not the token's: it needs the permission operate." placeholder:"TENANT"`
 }
 
 // Help returns the text that kong prints below the flags.
@@ -119,7 +123,11 @@ func (c *StatsCmd) Help() string { return queryHelp }
 // Run implements the command.
 func (c *StatsCmd) Run(env *Env) error {
 	stats, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (frame.Stats, error) {
-		return api.Stats(ctx)
+		opts := []ackwire.StatsOption{ackwire.CountTags(c.Tag)}
+		if c.Tenant != "" {
+			opts = append(opts, ackwire.CountTenant(c.Tenant))
+		}
+		return api.Stats(ctx, opts...)
 	})
 	if err != nil {
 		return c.queryError(env, err)
@@ -263,12 +271,13 @@ func (f *Flags) print(env *Env, v any) error {
 // table prints rows with aligned columns. Cells are cleaned and clipped.
 type table struct {
 	rows int // including the head
+	cell int // the most characters of a cell that are printed
 	b    bytes.Buffer
 	w    *tabwriter.Writer
 }
 
 func newTable(head ...string) *table {
-	t := &table{}
+	t := &table{cell: maxCellChars}
 	t.w = tabwriter.NewWriter(&t.b, 0, 0, 2, ' ', 0)
 	t.row(head...)
 	return t
@@ -277,7 +286,7 @@ func newTable(head ...string) *table {
 func (t *table) row(cells ...string) {
 	t.rows++
 	for i, c := range cells {
-		cells[i] = clip(clean(c), maxCellChars)
+		cells[i] = clip(clean(c), t.cell)
 	}
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 }

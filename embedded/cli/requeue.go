@@ -8,14 +8,16 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire"
+	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/topic"
 	"github.com/ackwire/ackwire/tracker"
 )
 
 // DeadRequeueCmd tries a dead letter again.
 type DeadRequeueCmd struct {
-	KafkaFlags `embed:""`
-	ID         string `arg:"" name:"id" help:"PARTITION/OFFSET, as list prints it."`
+	EitherFlags `embed:""`
+	ID          string `arg:"" name:"id" help:"The dead letter's ID, as list prints it: PARTITION-OFFSET or PARTITION/OFFSET."`
 }
 
 // requeueTimeout bounds a requeue, which may read one partition of view.
@@ -23,8 +25,8 @@ const requeueTimeout = 5 * time.Minute
 
 // Help returns the text that kong prints below the flags.
 func (c *DeadRequeueCmd) Help() string {
-	return "If the record is a job's request, and the job still waits for it, the tracker writes a new request for the " +
-		"job, which costs no attempt. " +
+	return eitherHelp + "If the record is a job's request, and the job still waits for it, the tracker writes a new " +
+		"request for the job, which costs no attempt. " +
 		"A job that has ended, or does not wait for that request, is not changed: exit code 2. " +
 		"Any other record, and a request whose job is not known, is written to the end of the topic that it came from, " +
 		"with its key, headers and value. " +
@@ -33,9 +35,13 @@ func (c *DeadRequeueCmd) Help() string {
 
 // Run implements the command.
 func (c *DeadRequeueCmd) Run(env *Env) error {
+	if !c.direct {
+		return c.ask(env)
+	}
 	ctx, cancel := context.WithTimeout(env.Context, requeueTimeout)
 	defer cancel()
-	l, err := c.find(ctx, c.ID)
+	f := c.kafka()
+	l, err := f.find(ctx, kafkaID(c.ID))
 	if err != nil {
 		return err
 	}
@@ -45,15 +51,38 @@ func (c *DeadRequeueCmd) Run(env *Env) error {
 	}
 	names := topic.Names{Prefix: c.TopicPrefix}
 	if r, ok := l.dead.Request(names); ok {
-		v, err := tracker.Revive(ctx, c.client, names, r)
+		v, err := tracker.Revive(ctx, f.client, names, r)
 		if err != nil {
-			return refused(c.denied(ctx, fmt.Errorf("requeue of dead letter %s: %w", l.ID, err)))
+			return refused(f.denied(ctx, fmt.Errorf("requeue of dead letter %s: %w", l.ID, err)))
 		}
 		if again, err := l.revived(env, r.JobID, v); !again {
 			return err
 		}
 	}
-	return c.writeBack(ctx, env, l)
+	return f.writeBack(ctx, env, l)
+}
+
+// ask lets a gateway do it.
+func (c *DeadRequeueCmd) ask(env *Env) error {
+	done, err := query(env, &c.Flags, func(ctx context.Context, api *ackwire.HTTPClient) (frame.DeadRequeued, error) {
+		return api.RequeueDead(ctx, httpID(c.ID))
+	})
+	if err != nil {
+		return c.queryError(env, err)
+	}
+	if c.JSON {
+		return c.print(env, done)
+	}
+	if done.Outcome == frame.RequeueDispatched {
+		fmt.Fprintf(env.Stderr, "job %s gets a new request\n", clean(done.JobID))
+		return nil
+	}
+	at := ""
+	if done.Partition != nil && done.Offset != nil {
+		at = fmt.Sprintf("/%d at offset %d", *done.Partition, *done.Offset)
+	}
+	fmt.Fprintf(env.Stderr, "dead letter %s is written to %s%s\n", clean(c.ID), clean(done.Topic), at)
+	return nil
 }
 
 // revived prints or returns what became of the dead letter's job. again is true when no such job is known: then the
@@ -79,15 +108,15 @@ func (l *letter) revived(env *Env, jobID string, v tracker.Revival) (again bool,
 }
 
 // writeBack writes the record to the topic that it came from.
-func (c *DeadRequeueCmd) writeBack(ctx context.Context, env *Env, l letter) error {
+func (f *KafkaFlags) writeBack(ctx context.Context, env *Env, l letter) error {
 	again := l.dead.Again()
-	cl, err := c.client(kgo.ProducerLinger(0))
+	cl, err := f.client(kgo.ProducerLinger(0))
 	if err != nil {
 		return refused(err)
 	}
 	defer cl.Close()
 	if err := cl.ProduceSync(ctx, again).FirstErr(); err != nil {
-		return refused(c.denied(ctx, fmt.Errorf("write to %s: %w", l.Topic, err)))
+		return refused(f.denied(ctx, fmt.Errorf("write to %s: %w", l.Topic, err)))
 	}
 	fmt.Fprintf(env.Stderr, "dead letter %s is written to %s/%d at offset %d\n", l.ID, clean(again.Topic), again.Partition,
 		again.Offset)

@@ -45,6 +45,7 @@ type commands struct {
 	History       cli.HistoryCmd    `cmd:"" help:"Print a job's events, with what became of each."`
 	Payload       cli.PayloadCmd    `cmd:"" help:"Print what was submitted as a job's payload."`
 	Deliveries    cli.DeliveriesCmd `cmd:"" help:"List a job's webhooks with their states."`
+	Webhooks      cli.WebhooksCmd   `cmd:"" help:"List the endpoints of webhooks that are paused or failing, and send failed webhooks again."`
 	WebhookSecret webhookSecretCmd  `cmd:"" help:"Print the secrets that sign a tenant's webhooks."`
 	Result        cli.ResultCmd     `cmd:"" help:"Download a job's result."`
 	Cancel        cli.CancelCmd     `cmd:"" help:"Cancel a job."`
