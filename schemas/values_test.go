@@ -275,7 +275,7 @@ var stats = frame.Stats{
 		{Type: "report.generate", Lane: "reports", State: job.Pending, Jobs: 2},
 		{Type: "report.generate", Lane: "reports", State: job.Completed, Jobs: 1048},
 	},
-	Lanes: []frame.Lane{{Lane: "default"}, {Lane: "reports", Workers: 3, Waiting: 7}},
+	Lanes: []frame.Lane{{Lane: "default"}, {Lane: "reports", Workers: 3, Waiting: 7, OldestSince: &acceptedAt}},
 	AsOf:  endedAt,
 }
 

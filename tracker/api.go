@@ -49,8 +49,9 @@ type api struct {
 	streams  *keeper.Shared // what all keepers share
 	workers  *workers.Metrics
 	audit    *auditTrail // nil before open; guarded by mu
-	// waits are how long the oldest requests of lanes have waited for a worker; nil while that is not known.
-	waits atomic.Pointer[map[string]time.Duration]
+	// waits are since when the oldest requests of lanes have waited for a worker: the zero time where none does; nil
+	// while that is not known.
+	waits atomic.Pointer[map[string]time.Time]
 
 	topics    topics // guarded by mu; nil until there is a client for Kafka
 	readings  *turns // bounds the histories and payloads that are read at a time

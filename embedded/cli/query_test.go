@@ -39,7 +39,7 @@ func answers(body string) func(string, url.Values) string {
 
 const (
 	stats = `{"counts":[{"type":"demo.echo","lane":"default","state":"completed","jobs":1048},{"type":"report.generate\u001b[1m","lane":"reports","state":"pending","jobs":2}],` +
-		`"lanes":[{"lane":"default","workers":0,"waiting":0},{"lane":"reports","workers":3,"waiting":1000007}],"asOf":"2026-01-02T03:04:05Z"}`
+		`"lanes":[{"lane":"default","workers":0,"waiting":0},{"lane":"reports","workers":3,"waiting":1000007,"oldestSince":"2126-01-02T03:04:05Z"}],"asOf":"2026-01-02T03:04:05Z"}`
 	behind = `{"jobId":"0199-job","state":"pending","reason":"behind_others","detail":"2 requests are before it\u001b]0;x\u0007.","lane":"reports","workers":3,"waiting":7,"ahead":2,"asOf":"2026-01-02T03:04:05Z"}`
 	fleet  = `{"workers":[{"worker":"reports-1","announced":true,"lanes":[{"lane":"default","slots":64},{"lane":"webhooks","slots":64}],` +
 		`"running":21,"version":"1.2.3","startedAt":"2026-01-02T02:00:00Z","seenAt":"2026-01-02T03:03:55Z","draining":true,"holds":[` +
