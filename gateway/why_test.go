@@ -166,8 +166,8 @@ func TestStats(t *testing.T) {
 	})
 }
 
-// TestStatsTellSinceWhenALaneWaits: exactly to who may operate, and its class to others. A lane in which nothing waits any
-// more tells nothing, whatever a tracker measured before.
+// TestStatsTellSinceWhenALaneWaits: exactly to who may operate, and its class to others. A lane in which nothing waits
+// any more tells nothing, whatever a tracker measured before.
 func TestStatsTellSinceWhenALaneWaits(t *testing.T) {
 	inWorld(t, withGrants(t), func(t *testing.T, w *world) {
 		since := time.Now().Add(-3 * time.Minute).Truncate(time.Millisecond).UTC()

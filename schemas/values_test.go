@@ -461,6 +461,19 @@ var workersAnswer = func() frame.Workers {
 	}
 }()
 
+// systemAnswer is an answer about processes, of a moment without a tracker for two partitions.
+var systemAnswer = func() frame.System {
+	started, unowned := acceptedAt.Add(-time.Hour), 2
+	return frame.System{
+		Gateways: []frame.Process{{Name: "gateway-0-k3v7ma", Version: "1.2.3", Revision: "c0ffee", StartedAt: &started,
+			Self: true}},
+		Trackers: []frame.SystemTracker{{Partitions: 4}, {Process: &frame.Process{Name: "tracker-0-p2x9qd", Version: "1.2.3",
+			Revision: "c0ffee", StartedAt: &started}, Partitions: 6, Restoring: 1, Answers: true}},
+		Partitions: frame.SystemPartitions{Total: 12, Unowned: &unowned, UnownedSince: &acceptedAt},
+		Kafka:      frame.SystemKafka{Reachable: true}, AsOf: endedAt,
+	}
+}()
+
 var announcement = fleet.Announcement{
 	V: fleet.Version, Worker: "reports-1", Lanes: []fleet.Lane{{Lane: "reports", Slots: 64},
 		{Lane: "webhooks", Slots: 64}}, Running: 1, Version: "1.2.3", StartedAt: acceptedAt,

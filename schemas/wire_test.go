@@ -188,6 +188,7 @@ func wires() []wire {
 		plain("http.deadRequeued", "http/deadRequeued", frame.DeadRequeued{Outcome: frame.RequeueDispatched, JobID: jobID}),
 		plain("http.deadRequeued.written", "http/deadRequeued", requeuedRecord),
 		plain("http.workers", "http/workers", workersAnswer),
+		plain("http.system", "http/system", systemAnswer),
 		plain("http.webhooks", "http/webhooks", webhooksAnswer),
 		plain("http.audit", "http/audit", auditAnswer),
 		plain("http.bulkRequest", "http/bulkRequest", frame.BulkRequest{Action: frame.BulkRetry, Filter: frame.BulkFilter{

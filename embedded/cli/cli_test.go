@@ -46,6 +46,7 @@ type tool struct {
 
 	History HistoryCmd `cmd:"" help:"Tell a job's events."`
 	Workers WorkersCmd `cmd:"" help:"List the workers."`
+	System  SystemCmd  `cmd:"" help:"Tell of the processes."`
 	Payload PayloadCmd `cmd:"" help:"Print what was submitted."`
 
 	Deliveries DeliveriesCmd `cmd:"" help:"Tell how webhooks fare."`
@@ -127,7 +128,7 @@ func (s *script) serve(t *testing.T) string {
 		fmt.Fprint(w, s.result)
 	})
 	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries",
-		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers"} {
+		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers", "/v1/system"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			body := s.query(r.URL.Path, r.URL.Query())
 			if body == "" {

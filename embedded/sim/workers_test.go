@@ -122,8 +122,8 @@ func TestWorkersComeAndGo(t *testing.T) {
 	})
 }
 
-// TestALaneTellsSinceWhenItsOldestJobWaits: that is when the job was submitted, also behind another tracker, then when the
-// next one was; and nothing is told once a worker has taken them.
+// TestALaneTellsSinceWhenItsOldestJobWaits: that is when the job was submitted, also after a crash of the tracker; and
+// nothing is told once a worker has taken them.
 func TestALaneTellsSinceWhenItsOldestJobWaits(t *testing.T) {
 	Run(t, func(w *World) {
 		since := func() *time.Time {

@@ -235,8 +235,8 @@ func mergeLists(pages []*trackerpb.ListResponse, limit, maxBytes int) *trackerpb
 	return merged
 }
 
-// mergeStats adds up counts, and sorts them by type, lane and state. Every tracker measures the waits of all lanes of its
-// system: the earliest counts.
+// mergeStats adds up counts, and sorts them by type, lane and state. Every tracker measures the waits of all lanes of
+// its system: the earliest counts.
 func mergeStats(all []*trackerpb.StatsResponse) *trackerpb.StatsResponse {
 	type key struct{ jobType, lane, state string }
 	merged := &trackerpb.StatsResponse{}

@@ -132,7 +132,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{41, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{44, 0}
 }
 
 type FollowedPart_Outcome int32
@@ -187,7 +187,7 @@ func (x FollowedPart_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FollowedPart_Outcome.Descriptor instead.
 func (FollowedPart_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{52, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{55, 0}
 }
 
 type RequeueDeadResponse_Outcome int32
@@ -248,7 +248,7 @@ func (x RequeueDeadResponse_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RequeueDeadResponse_Outcome.Descriptor instead.
 func (RequeueDeadResponse_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{60, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{63, 0}
 }
 
 // Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
@@ -2539,9 +2539,11 @@ type WatchRequest struct {
 	AddSubjects    []*SubjectAdd          `protobuf:"bytes,3,rep,name=add_subjects,json=addSubjects,proto3" json:"add_subjects,omitempty"`
 	RemoveSubjects []uint32               `protobuf:"varint,4,rep,packed,name=remove_subjects,json=removeSubjects,proto3" json:"remove_subjects,omitempty"` // handles; removed before the adds of the same message
 	// queues asks for a report of the lanes' queues, from now on.
-	Queues        bool       `protobuf:"varint,5,opt,name=queues,proto3" json:"queues,omitempty"`
-	AddLists      []*ListAdd `protobuf:"bytes,6,rep,name=add_lists,json=addLists,proto3" json:"add_lists,omitempty"`
-	RemoveLists   []uint32   `protobuf:"varint,7,rep,packed,name=remove_lists,json=removeLists,proto3" json:"remove_lists,omitempty"` // handles; removed before the adds of the same message
+	Queues      bool       `protobuf:"varint,5,opt,name=queues,proto3" json:"queues,omitempty"`
+	AddLists    []*ListAdd `protobuf:"bytes,6,rep,name=add_lists,json=addLists,proto3" json:"add_lists,omitempty"`
+	RemoveLists []uint32   `protobuf:"varint,7,rep,packed,name=remove_lists,json=removeLists,proto3" json:"remove_lists,omitempty"` // handles; removed before the adds of the same message
+	// gateway is who has opened the stream; in its first message.
+	Gateway       *Process `protobuf:"bytes,8,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2625,6 +2627,186 @@ func (x *WatchRequest) GetRemoveLists() []uint32 {
 	return nil
 }
 
+func (x *WatchRequest) GetGateway() *Process {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+// Process is one run of a gateway or a tracker.
+type Process struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`                       // of the release
+	Revision      string                 `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`                     // of the source
+	StartedAt     int64                  `protobuf:"varint,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"` // Unix milliseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Process) Reset() {
+	*x = Process{}
+	mi := &file_tracker_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Process) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Process) ProtoMessage() {}
+
+func (x *Process) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Process.ProtoReflect.Descriptor instead.
+func (*Process) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Process) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Process) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Process) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *Process) GetStartedAt() int64 {
+	if x != nil {
+		return x.StartedAt
+	}
+	return 0
+}
+
+type AboutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AboutRequest) Reset() {
+	*x = AboutRequest{}
+	mi := &file_tracker_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AboutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AboutRequest) ProtoMessage() {}
+
+func (x *AboutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AboutRequest.ProtoReflect.Descriptor instead.
+func (*AboutRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{33}
+}
+
+type AboutResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tracker       *Process               `protobuf:"bytes,1,opt,name=tracker,proto3" json:"tracker,omitempty"`
+	Ready         int32                  `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`         // partitions that it owns and answers for
+	Restoring     int32                  `protobuf:"varint,3,opt,name=restoring,proto3" json:"restoring,omitempty"` // partitions that it owns and does not answer for yet
+	Gateways      []*Process             `protobuf:"bytes,4,rep,name=gateways,proto3" json:"gateways,omitempty"`    // whose watch streams are open, each once; 1,000 at most
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AboutResponse) Reset() {
+	*x = AboutResponse{}
+	mi := &file_tracker_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AboutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AboutResponse) ProtoMessage() {}
+
+func (x *AboutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AboutResponse.ProtoReflect.Descriptor instead.
+func (*AboutResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *AboutResponse) GetTracker() *Process {
+	if x != nil {
+		return x.Tracker
+	}
+	return nil
+}
+
+func (x *AboutResponse) GetReady() int32 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *AboutResponse) GetRestoring() int32 {
+	if x != nil {
+		return x.Restoring
+	}
+	return 0
+}
+
+func (x *AboutResponse) GetGateways() []*Process {
+	if x != nil {
+		return x.Gateways
+	}
+	return nil
+}
+
 // ListAdd watches the jobs of a list, from now on, in every partition that the tracker owns, now or later. A change is
 // compared with each list of its tenant, so a stream may have 2,000 lists, and 200 of one tenant: with more it is closed.
 type ListAdd struct {
@@ -2637,7 +2819,7 @@ type ListAdd struct {
 
 func (x *ListAdd) Reset() {
 	*x = ListAdd{}
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2831,7 @@ func (x *ListAdd) String() string {
 func (*ListAdd) ProtoMessage() {}
 
 func (x *ListAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2844,7 @@ func (x *ListAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAdd.ProtoReflect.Descriptor instead.
 func (*ListAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{32}
+	return file_tracker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListAdd) GetHandle() uint32 {
@@ -2692,7 +2874,7 @@ type SubjectAdd struct {
 
 func (x *SubjectAdd) Reset() {
 	*x = SubjectAdd{}
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2704,7 +2886,7 @@ func (x *SubjectAdd) String() string {
 func (*SubjectAdd) ProtoMessage() {}
 
 func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2717,7 +2899,7 @@ func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectAdd.ProtoReflect.Descriptor instead.
 func (*SubjectAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{33}
+	return file_tracker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SubjectAdd) GetHandle() uint32 {
@@ -2769,7 +2951,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +2963,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2794,7 +2976,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{34}
+	return file_tracker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -2875,7 +3057,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2887,7 +3069,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2900,7 +3082,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{35}
+	return file_tracker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -2952,7 +3134,7 @@ type ListChanges struct {
 
 func (x *ListChanges) Reset() {
 	*x = ListChanges{}
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2964,7 +3146,7 @@ func (x *ListChanges) String() string {
 func (*ListChanges) ProtoMessage() {}
 
 func (x *ListChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2977,7 +3159,7 @@ func (x *ListChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChanges.ProtoReflect.Descriptor instead.
 func (*ListChanges) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{36}
+	return file_tracker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListChanges) GetHandle() uint32 {
@@ -3014,7 +3196,7 @@ type ListChange struct {
 
 func (x *ListChange) Reset() {
 	*x = ListChange{}
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3208,7 @@ func (x *ListChange) String() string {
 func (*ListChange) ProtoMessage() {}
 
 func (x *ListChange) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3221,7 @@ func (x *ListChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChange.ProtoReflect.Descriptor instead.
 func (*ListChange) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{37}
+	return file_tracker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListChange) GetJobId() string {
@@ -3086,7 +3268,7 @@ type Queues struct {
 
 func (x *Queues) Reset() {
 	*x = Queues{}
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3098,7 +3280,7 @@ func (x *Queues) String() string {
 func (*Queues) ProtoMessage() {}
 
 func (x *Queues) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3111,7 +3293,7 @@ func (x *Queues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queues.ProtoReflect.Descriptor instead.
 func (*Queues) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{38}
+	return file_tracker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Queues) GetPartitions() []int32 {
@@ -3156,7 +3338,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3350,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3363,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{39}
+	return file_tracker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Queue) GetLane() string {
@@ -3236,7 +3418,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3248,7 +3430,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3261,7 +3443,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{40}
+	return file_tracker_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -3332,7 +3514,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3344,7 +3526,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3357,7 +3539,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{41}
+	return file_tracker_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Watched) GetJobId() string {
@@ -3437,7 +3619,7 @@ type StreamCursor struct {
 
 func (x *StreamCursor) Reset() {
 	*x = StreamCursor{}
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3449,7 +3631,7 @@ func (x *StreamCursor) String() string {
 func (*StreamCursor) ProtoMessage() {}
 
 func (x *StreamCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3462,7 +3644,7 @@ func (x *StreamCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCursor.ProtoReflect.Descriptor instead.
 func (*StreamCursor) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{42}
+	return file_tracker_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StreamCursor) GetDispatch() int32 {
@@ -3497,7 +3679,7 @@ type StreamsRequest struct {
 
 func (x *StreamsRequest) Reset() {
 	*x = StreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[43]
+	mi := &file_tracker_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3509,7 +3691,7 @@ func (x *StreamsRequest) String() string {
 func (*StreamsRequest) ProtoMessage() {}
 
 func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[43]
+	mi := &file_tracker_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3522,7 +3704,7 @@ func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsRequest.ProtoReflect.Descriptor instead.
 func (*StreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{43}
+	return file_tracker_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StreamsRequest) GetJobId() string {
@@ -3556,7 +3738,7 @@ type StreamsResponse struct {
 
 func (x *StreamsResponse) Reset() {
 	*x = StreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[44]
+	mi := &file_tracker_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3568,7 +3750,7 @@ func (x *StreamsResponse) String() string {
 func (*StreamsResponse) ProtoMessage() {}
 
 func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[44]
+	mi := &file_tracker_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3581,7 +3763,7 @@ func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsResponse.ProtoReflect.Descriptor instead.
 func (*StreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{44}
+	return file_tracker_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StreamsResponse) GetStreams() []*StreamState {
@@ -3612,7 +3794,7 @@ type StreamState struct {
 
 func (x *StreamState) Reset() {
 	*x = StreamState{}
-	mi := &file_tracker_proto_msgTypes[45]
+	mi := &file_tracker_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +3806,7 @@ func (x *StreamState) String() string {
 func (*StreamState) ProtoMessage() {}
 
 func (x *StreamState) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[45]
+	mi := &file_tracker_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +3819,7 @@ func (x *StreamState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamState.ProtoReflect.Descriptor instead.
 func (*StreamState) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{45}
+	return file_tracker_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StreamState) GetName() string {
@@ -3685,7 +3867,7 @@ type ReadStreamRequest struct {
 
 func (x *ReadStreamRequest) Reset() {
 	*x = ReadStreamRequest{}
-	mi := &file_tracker_proto_msgTypes[46]
+	mi := &file_tracker_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3697,7 +3879,7 @@ func (x *ReadStreamRequest) String() string {
 func (*ReadStreamRequest) ProtoMessage() {}
 
 func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[46]
+	mi := &file_tracker_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3710,7 +3892,7 @@ func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamRequest.ProtoReflect.Descriptor instead.
 func (*ReadStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{46}
+	return file_tracker_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReadStreamRequest) GetJobId() string {
@@ -3771,7 +3953,7 @@ type ReadStreamResponse struct {
 
 func (x *ReadStreamResponse) Reset() {
 	*x = ReadStreamResponse{}
-	mi := &file_tracker_proto_msgTypes[47]
+	mi := &file_tracker_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3783,7 +3965,7 @@ func (x *ReadStreamResponse) String() string {
 func (*ReadStreamResponse) ProtoMessage() {}
 
 func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[47]
+	mi := &file_tracker_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3796,7 +3978,7 @@ func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamResponse.ProtoReflect.Descriptor instead.
 func (*ReadStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{47}
+	return file_tracker_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReadStreamResponse) GetPart() *StreamPart {
@@ -3832,7 +4014,7 @@ type StreamPart struct {
 
 func (x *StreamPart) Reset() {
 	*x = StreamPart{}
-	mi := &file_tracker_proto_msgTypes[48]
+	mi := &file_tracker_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3844,7 +4026,7 @@ func (x *StreamPart) String() string {
 func (*StreamPart) ProtoMessage() {}
 
 func (x *StreamPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[48]
+	mi := &file_tracker_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3857,7 +4039,7 @@ func (x *StreamPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPart.ProtoReflect.Descriptor instead.
 func (*StreamPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{48}
+	return file_tracker_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StreamPart) GetKind() string {
@@ -3933,7 +4115,7 @@ type FollowStreamsRequest struct {
 
 func (x *FollowStreamsRequest) Reset() {
 	*x = FollowStreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[49]
+	mi := &file_tracker_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3945,7 +4127,7 @@ func (x *FollowStreamsRequest) String() string {
 func (*FollowStreamsRequest) ProtoMessage() {}
 
 func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[49]
+	mi := &file_tracker_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3958,7 +4140,7 @@ func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsRequest.ProtoReflect.Descriptor instead.
 func (*FollowStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{49}
+	return file_tracker_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *FollowStreamsRequest) GetAdd() []*StreamFollow {
@@ -3989,7 +4171,7 @@ type StreamFollow struct {
 
 func (x *StreamFollow) Reset() {
 	*x = StreamFollow{}
-	mi := &file_tracker_proto_msgTypes[50]
+	mi := &file_tracker_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4001,7 +4183,7 @@ func (x *StreamFollow) String() string {
 func (*StreamFollow) ProtoMessage() {}
 
 func (x *StreamFollow) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[50]
+	mi := &file_tracker_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4014,7 +4196,7 @@ func (x *StreamFollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamFollow.ProtoReflect.Descriptor instead.
 func (*StreamFollow) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{50}
+	return file_tracker_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StreamFollow) GetHandle() uint32 {
@@ -4068,7 +4250,7 @@ type FollowStreamsResponse struct {
 
 func (x *FollowStreamsResponse) Reset() {
 	*x = FollowStreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[51]
+	mi := &file_tracker_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4080,7 +4262,7 @@ func (x *FollowStreamsResponse) String() string {
 func (*FollowStreamsResponse) ProtoMessage() {}
 
 func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[51]
+	mi := &file_tracker_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4093,7 +4275,7 @@ func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsResponse.ProtoReflect.Descriptor instead.
 func (*FollowStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{51}
+	return file_tracker_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FollowStreamsResponse) GetParts() []*FollowedPart {
@@ -4117,7 +4299,7 @@ type FollowedPart struct {
 
 func (x *FollowedPart) Reset() {
 	*x = FollowedPart{}
-	mi := &file_tracker_proto_msgTypes[52]
+	mi := &file_tracker_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4129,7 +4311,7 @@ func (x *FollowedPart) String() string {
 func (*FollowedPart) ProtoMessage() {}
 
 func (x *FollowedPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[52]
+	mi := &file_tracker_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4142,7 +4324,7 @@ func (x *FollowedPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowedPart.ProtoReflect.Descriptor instead.
 func (*FollowedPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{52}
+	return file_tracker_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *FollowedPart) GetHandle() uint32 {
@@ -4193,7 +4375,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_tracker_proto_msgTypes[53]
+	mi := &file_tracker_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4205,7 +4387,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[53]
+	mi := &file_tracker_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4218,7 +4400,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{53}
+	return file_tracker_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DeadLetter) GetOffset() int64 {
@@ -4329,7 +4511,7 @@ type DeadHeader struct {
 
 func (x *DeadHeader) Reset() {
 	*x = DeadHeader{}
-	mi := &file_tracker_proto_msgTypes[54]
+	mi := &file_tracker_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4341,7 +4523,7 @@ func (x *DeadHeader) String() string {
 func (*DeadHeader) ProtoMessage() {}
 
 func (x *DeadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[54]
+	mi := &file_tracker_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4354,7 +4536,7 @@ func (x *DeadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadHeader.ProtoReflect.Descriptor instead.
 func (*DeadHeader) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{54}
+	return file_tracker_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DeadHeader) GetKey() string {
@@ -4382,7 +4564,7 @@ type ListDeadRequest struct {
 
 func (x *ListDeadRequest) Reset() {
 	*x = ListDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[55]
+	mi := &file_tracker_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4394,7 +4576,7 @@ func (x *ListDeadRequest) String() string {
 func (*ListDeadRequest) ProtoMessage() {}
 
 func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[55]
+	mi := &file_tracker_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4407,7 +4589,7 @@ func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{55}
+	return file_tracker_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListDeadRequest) GetBefore() int64 {
@@ -4435,7 +4617,7 @@ type ListDeadResponse struct {
 
 func (x *ListDeadResponse) Reset() {
 	*x = ListDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[56]
+	mi := &file_tracker_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4447,7 +4629,7 @@ func (x *ListDeadResponse) String() string {
 func (*ListDeadResponse) ProtoMessage() {}
 
 func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[56]
+	mi := &file_tracker_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4460,7 +4642,7 @@ func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{56}
+	return file_tracker_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListDeadResponse) GetLetters() []*DeadLetter {
@@ -4486,7 +4668,7 @@ type GetDeadRequest struct {
 
 func (x *GetDeadRequest) Reset() {
 	*x = GetDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[57]
+	mi := &file_tracker_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4498,7 +4680,7 @@ func (x *GetDeadRequest) String() string {
 func (*GetDeadRequest) ProtoMessage() {}
 
 func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[57]
+	mi := &file_tracker_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4511,7 +4693,7 @@ func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadRequest.ProtoReflect.Descriptor instead.
 func (*GetDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{57}
+	return file_tracker_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetDeadRequest) GetOffset() int64 {
@@ -4530,7 +4712,7 @@ type GetDeadResponse struct {
 
 func (x *GetDeadResponse) Reset() {
 	*x = GetDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[58]
+	mi := &file_tracker_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4542,7 +4724,7 @@ func (x *GetDeadResponse) String() string {
 func (*GetDeadResponse) ProtoMessage() {}
 
 func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[58]
+	mi := &file_tracker_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4555,7 +4737,7 @@ func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadResponse.ProtoReflect.Descriptor instead.
 func (*GetDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{58}
+	return file_tracker_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetDeadResponse) GetLetter() *DeadLetter {
@@ -4576,7 +4758,7 @@ type RequeueDeadRequest struct {
 
 func (x *RequeueDeadRequest) Reset() {
 	*x = RequeueDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[59]
+	mi := &file_tracker_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +4770,7 @@ func (x *RequeueDeadRequest) String() string {
 func (*RequeueDeadRequest) ProtoMessage() {}
 
 func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[59]
+	mi := &file_tracker_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +4783,7 @@ func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequeueDeadRequest.ProtoReflect.Descriptor instead.
 func (*RequeueDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{59}
+	return file_tracker_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RequeueDeadRequest) GetOffset() int64 {
@@ -4629,7 +4811,7 @@ type RequeueDeadResponse struct {
 
 func (x *RequeueDeadResponse) Reset() {
 	*x = RequeueDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[60]
+	mi := &file_tracker_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4641,7 +4823,7 @@ func (x *RequeueDeadResponse) String() string {
 func (*RequeueDeadResponse) ProtoMessage() {}
 
 func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[60]
+	mi := &file_tracker_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4654,7 +4836,7 @@ func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequeueDeadResponse.ProtoReflect.Descriptor instead.
 func (*RequeueDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{60}
+	return file_tracker_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RequeueDeadResponse) GetOutcome() RequeueDeadResponse_Outcome {
@@ -4687,7 +4869,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_tracker_proto_msgTypes[61]
+	mi := &file_tracker_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4699,7 +4881,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[61]
+	mi := &file_tracker_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4712,7 +4894,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{61}
+	return file_tracker_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *WorkersRequest) GetPartitions() []int32 {
@@ -4735,7 +4917,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_tracker_proto_msgTypes[62]
+	mi := &file_tracker_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4747,7 +4929,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[62]
+	mi := &file_tracker_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4760,7 +4942,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{62}
+	return file_tracker_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -4806,7 +4988,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_tracker_proto_msgTypes[63]
+	mi := &file_tracker_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4818,7 +5000,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[63]
+	mi := &file_tracker_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4831,7 +5013,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{63}
+	return file_tracker_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Worker) GetName() string {
@@ -4887,7 +5069,7 @@ type HeldJob struct {
 
 func (x *HeldJob) Reset() {
 	*x = HeldJob{}
-	mi := &file_tracker_proto_msgTypes[64]
+	mi := &file_tracker_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4899,7 +5081,7 @@ func (x *HeldJob) String() string {
 func (*HeldJob) ProtoMessage() {}
 
 func (x *HeldJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[64]
+	mi := &file_tracker_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4912,7 +5094,7 @@ func (x *HeldJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldJob.ProtoReflect.Descriptor instead.
 func (*HeldJob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{64}
+	return file_tracker_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *HeldJob) GetJobId() string {
@@ -4998,7 +5180,7 @@ type LaneWork struct {
 
 func (x *LaneWork) Reset() {
 	*x = LaneWork{}
-	mi := &file_tracker_proto_msgTypes[65]
+	mi := &file_tracker_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5010,7 +5192,7 @@ func (x *LaneWork) String() string {
 func (*LaneWork) ProtoMessage() {}
 
 func (x *LaneWork) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[65]
+	mi := &file_tracker_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5023,7 +5205,7 @@ func (x *LaneWork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaneWork.ProtoReflect.Descriptor instead.
 func (*LaneWork) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{65}
+	return file_tracker_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *LaneWork) GetLane() string {
@@ -5066,7 +5248,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_tracker_proto_msgTypes[66]
+	mi := &file_tracker_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5078,7 +5260,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[66]
+	mi := &file_tracker_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5091,7 +5273,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{66}
+	return file_tracker_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListAuditRequest) GetBefore() int64 {
@@ -5127,7 +5309,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_tracker_proto_msgTypes[67]
+	mi := &file_tracker_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5139,7 +5321,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[67]
+	mi := &file_tracker_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5152,7 +5334,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{67}
+	return file_tracker_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListAuditResponse) GetRecords() []*AuditRecord {
@@ -5187,7 +5369,7 @@ type AuditRecord struct {
 
 func (x *AuditRecord) Reset() {
 	*x = AuditRecord{}
-	mi := &file_tracker_proto_msgTypes[68]
+	mi := &file_tracker_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5199,7 +5381,7 @@ func (x *AuditRecord) String() string {
 func (*AuditRecord) ProtoMessage() {}
 
 func (x *AuditRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[68]
+	mi := &file_tracker_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5212,7 +5394,7 @@ func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
 func (*AuditRecord) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{68}
+	return file_tracker_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *AuditRecord) GetOffset() int64 {
@@ -5430,7 +5612,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\x11TakeTicketRequest\x12\x1b\n" +
 	"\tticket_id\x18\x01 \x01(\tR\bticketId\"0\n" +
 	"\x12TakeTicketResponse\x12\x1a\n" +
-	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xb7\x02\n" +
+	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xee\x02\n" +
 	"\fWatchRequest\x12.\n" +
 	"\x03add\x18\x01 \x03(\v2\x1c.ackwire.tracker.v1.WatchAddR\x03add\x12\x16\n" +
 	"\x06remove\x18\x02 \x03(\tR\x06remove\x12A\n" +
@@ -5438,7 +5620,20 @@ const file_tracker_proto_rawDesc = "" +
 	"\x0fremove_subjects\x18\x04 \x03(\rR\x0eremoveSubjects\x12\x16\n" +
 	"\x06queues\x18\x05 \x01(\bR\x06queues\x128\n" +
 	"\tadd_lists\x18\x06 \x03(\v2\x1b.ackwire.tracker.v1.ListAddR\baddLists\x12!\n" +
-	"\fremove_lists\x18\a \x03(\rR\vremoveLists\"V\n" +
+	"\fremove_lists\x18\a \x03(\rR\vremoveLists\x125\n" +
+	"\agateway\x18\b \x01(\v2\x1b.ackwire.tracker.v1.ProcessR\agateway\"r\n" +
+	"\aProcess\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\tR\brevision\x12\x1d\n" +
+	"\n" +
+	"started_at\x18\x04 \x01(\x03R\tstartedAt\"\x0e\n" +
+	"\fAboutRequest\"\xb3\x01\n" +
+	"\rAboutResponse\x125\n" +
+	"\atracker\x18\x01 \x01(\v2\x1b.ackwire.tracker.v1.ProcessR\atracker\x12\x14\n" +
+	"\x05ready\x18\x02 \x01(\x05R\x05ready\x12\x1c\n" +
+	"\trestoring\x18\x03 \x01(\x05R\trestoring\x127\n" +
+	"\bgateways\x18\x04 \x03(\v2\x1b.ackwire.tracker.v1.ProcessR\bgateways\"V\n" +
 	"\aListAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x123\n" +
 	"\x04list\x18\x02 \x01(\v2\x1f.ackwire.tracker.v1.ListRequestR\x04list\"V\n" +
@@ -5665,7 +5860,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\vAuditRecord\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\fR\x05value2\xd7\f\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value2\xaa\r\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12X\n" +
@@ -5686,7 +5881,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\aGetDead\x12\".ackwire.tracker.v1.GetDeadRequest\x1a#.ackwire.tracker.v1.GetDeadResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\vRequeueDead\x12&.ackwire.tracker.v1.RequeueDeadRequest\x1a'.ackwire.tracker.v1.RequeueDeadResponse\x12W\n" +
 	"\aWorkers\x12\".ackwire.tracker.v1.WorkersRequest\x1a#.ackwire.tracker.v1.WorkersResponse\"\x03\x90\x02\x01\x12]\n" +
-	"\tListAudit\x12$.ackwire.tracker.v1.ListAuditRequest\x1a%.ackwire.tracker.v1.ListAuditResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\tListAudit\x12$.ackwire.tracker.v1.ListAuditRequest\x1a%.ackwire.tracker.v1.ListAuditResponse\"\x03\x90\x02\x01\x12Q\n" +
+	"\x05About\x12 .ackwire.tracker.v1.AboutRequest\x1a!.ackwire.tracker.v1.AboutResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
 var (
@@ -5702,7 +5898,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_tracker_proto_goTypes = []any{
 	(HistoryEvent_Verdict)(0),        // 0: ackwire.tracker.v1.HistoryEvent.Verdict
 	(Watched_Outcome)(0),             // 1: ackwire.tracker.v1.Watched.Outcome
@@ -5740,43 +5936,46 @@ var file_tracker_proto_goTypes = []any{
 	(*TakeTicketRequest)(nil),        // 33: ackwire.tracker.v1.TakeTicketRequest
 	(*TakeTicketResponse)(nil),       // 34: ackwire.tracker.v1.TakeTicketResponse
 	(*WatchRequest)(nil),             // 35: ackwire.tracker.v1.WatchRequest
-	(*ListAdd)(nil),                  // 36: ackwire.tracker.v1.ListAdd
-	(*SubjectAdd)(nil),               // 37: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),                 // 38: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),            // 39: ackwire.tracker.v1.WatchResponse
-	(*ListChanges)(nil),              // 40: ackwire.tracker.v1.ListChanges
-	(*ListChange)(nil),               // 41: ackwire.tracker.v1.ListChange
-	(*Queues)(nil),                   // 42: ackwire.tracker.v1.Queues
-	(*Queue)(nil),                    // 43: ackwire.tracker.v1.Queue
-	(*Coverage)(nil),                 // 44: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),                  // 45: ackwire.tracker.v1.Watched
-	(*StreamCursor)(nil),             // 46: ackwire.tracker.v1.StreamCursor
-	(*StreamsRequest)(nil),           // 47: ackwire.tracker.v1.StreamsRequest
-	(*StreamsResponse)(nil),          // 48: ackwire.tracker.v1.StreamsResponse
-	(*StreamState)(nil),              // 49: ackwire.tracker.v1.StreamState
-	(*ReadStreamRequest)(nil),        // 50: ackwire.tracker.v1.ReadStreamRequest
-	(*ReadStreamResponse)(nil),       // 51: ackwire.tracker.v1.ReadStreamResponse
-	(*StreamPart)(nil),               // 52: ackwire.tracker.v1.StreamPart
-	(*FollowStreamsRequest)(nil),     // 53: ackwire.tracker.v1.FollowStreamsRequest
-	(*StreamFollow)(nil),             // 54: ackwire.tracker.v1.StreamFollow
-	(*FollowStreamsResponse)(nil),    // 55: ackwire.tracker.v1.FollowStreamsResponse
-	(*FollowedPart)(nil),             // 56: ackwire.tracker.v1.FollowedPart
-	(*DeadLetter)(nil),               // 57: ackwire.tracker.v1.DeadLetter
-	(*DeadHeader)(nil),               // 58: ackwire.tracker.v1.DeadHeader
-	(*ListDeadRequest)(nil),          // 59: ackwire.tracker.v1.ListDeadRequest
-	(*ListDeadResponse)(nil),         // 60: ackwire.tracker.v1.ListDeadResponse
-	(*GetDeadRequest)(nil),           // 61: ackwire.tracker.v1.GetDeadRequest
-	(*GetDeadResponse)(nil),          // 62: ackwire.tracker.v1.GetDeadResponse
-	(*RequeueDeadRequest)(nil),       // 63: ackwire.tracker.v1.RequeueDeadRequest
-	(*RequeueDeadResponse)(nil),      // 64: ackwire.tracker.v1.RequeueDeadResponse
-	(*WorkersRequest)(nil),           // 65: ackwire.tracker.v1.WorkersRequest
-	(*WorkersResponse)(nil),          // 66: ackwire.tracker.v1.WorkersResponse
-	(*Worker)(nil),                   // 67: ackwire.tracker.v1.Worker
-	(*HeldJob)(nil),                  // 68: ackwire.tracker.v1.HeldJob
-	(*LaneWork)(nil),                 // 69: ackwire.tracker.v1.LaneWork
-	(*ListAuditRequest)(nil),         // 70: ackwire.tracker.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),        // 71: ackwire.tracker.v1.ListAuditResponse
-	(*AuditRecord)(nil),              // 72: ackwire.tracker.v1.AuditRecord
+	(*Process)(nil),                  // 36: ackwire.tracker.v1.Process
+	(*AboutRequest)(nil),             // 37: ackwire.tracker.v1.AboutRequest
+	(*AboutResponse)(nil),            // 38: ackwire.tracker.v1.AboutResponse
+	(*ListAdd)(nil),                  // 39: ackwire.tracker.v1.ListAdd
+	(*SubjectAdd)(nil),               // 40: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),                 // 41: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),            // 42: ackwire.tracker.v1.WatchResponse
+	(*ListChanges)(nil),              // 43: ackwire.tracker.v1.ListChanges
+	(*ListChange)(nil),               // 44: ackwire.tracker.v1.ListChange
+	(*Queues)(nil),                   // 45: ackwire.tracker.v1.Queues
+	(*Queue)(nil),                    // 46: ackwire.tracker.v1.Queue
+	(*Coverage)(nil),                 // 47: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),                  // 48: ackwire.tracker.v1.Watched
+	(*StreamCursor)(nil),             // 49: ackwire.tracker.v1.StreamCursor
+	(*StreamsRequest)(nil),           // 50: ackwire.tracker.v1.StreamsRequest
+	(*StreamsResponse)(nil),          // 51: ackwire.tracker.v1.StreamsResponse
+	(*StreamState)(nil),              // 52: ackwire.tracker.v1.StreamState
+	(*ReadStreamRequest)(nil),        // 53: ackwire.tracker.v1.ReadStreamRequest
+	(*ReadStreamResponse)(nil),       // 54: ackwire.tracker.v1.ReadStreamResponse
+	(*StreamPart)(nil),               // 55: ackwire.tracker.v1.StreamPart
+	(*FollowStreamsRequest)(nil),     // 56: ackwire.tracker.v1.FollowStreamsRequest
+	(*StreamFollow)(nil),             // 57: ackwire.tracker.v1.StreamFollow
+	(*FollowStreamsResponse)(nil),    // 58: ackwire.tracker.v1.FollowStreamsResponse
+	(*FollowedPart)(nil),             // 59: ackwire.tracker.v1.FollowedPart
+	(*DeadLetter)(nil),               // 60: ackwire.tracker.v1.DeadLetter
+	(*DeadHeader)(nil),               // 61: ackwire.tracker.v1.DeadHeader
+	(*ListDeadRequest)(nil),          // 62: ackwire.tracker.v1.ListDeadRequest
+	(*ListDeadResponse)(nil),         // 63: ackwire.tracker.v1.ListDeadResponse
+	(*GetDeadRequest)(nil),           // 64: ackwire.tracker.v1.GetDeadRequest
+	(*GetDeadResponse)(nil),          // 65: ackwire.tracker.v1.GetDeadResponse
+	(*RequeueDeadRequest)(nil),       // 66: ackwire.tracker.v1.RequeueDeadRequest
+	(*RequeueDeadResponse)(nil),      // 67: ackwire.tracker.v1.RequeueDeadResponse
+	(*WorkersRequest)(nil),           // 68: ackwire.tracker.v1.WorkersRequest
+	(*WorkersResponse)(nil),          // 69: ackwire.tracker.v1.WorkersResponse
+	(*Worker)(nil),                   // 70: ackwire.tracker.v1.Worker
+	(*HeldJob)(nil),                  // 71: ackwire.tracker.v1.HeldJob
+	(*LaneWork)(nil),                 // 72: ackwire.tracker.v1.LaneWork
+	(*ListAuditRequest)(nil),         // 73: ackwire.tracker.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),        // 74: ackwire.tracker.v1.ListAuditResponse
+	(*AuditRecord)(nil),              // 75: ackwire.tracker.v1.AuditRecord
 }
 var file_tracker_proto_depIdxs = []int32{
 	7,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
@@ -5805,81 +6004,86 @@ var file_tracker_proto_depIdxs = []int32{
 	24, // 23: ackwire.tracker.v1.StatsResponse.waits:type_name -> ackwire.tracker.v1.LaneWait
 	4,  // 24: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
 	6,  // 25: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	38, // 26: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	37, // 27: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	36, // 28: ackwire.tracker.v1.WatchRequest.add_lists:type_name -> ackwire.tracker.v1.ListAdd
-	18, // 29: ackwire.tracker.v1.ListAdd.list:type_name -> ackwire.tracker.v1.ListRequest
-	4,  // 30: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
-	45, // 31: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	6,  // 32: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	44, // 33: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	42, // 34: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
-	40, // 35: ackwire.tracker.v1.WatchResponse.lists:type_name -> ackwire.tracker.v1.ListChanges
-	41, // 36: ackwire.tracker.v1.ListChanges.changes:type_name -> ackwire.tracker.v1.ListChange
-	43, // 37: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
-	1,  // 38: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	4,  // 39: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	49, // 40: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
-	4,  // 41: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	46, // 42: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
-	52, // 43: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
-	46, // 44: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
-	54, // 45: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
-	4,  // 46: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
-	46, // 47: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
-	56, // 48: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
-	52, // 49: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
-	2,  // 50: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
-	58, // 51: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
-	57, // 52: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
-	57, // 53: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
-	3,  // 54: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
-	5,  // 55: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
-	67, // 56: ackwire.tracker.v1.WorkersResponse.workers:type_name -> ackwire.tracker.v1.Worker
-	69, // 57: ackwire.tracker.v1.WorkersResponse.lanes:type_name -> ackwire.tracker.v1.LaneWork
-	68, // 58: ackwire.tracker.v1.Worker.oldest:type_name -> ackwire.tracker.v1.HeldJob
-	72, // 59: ackwire.tracker.v1.ListAuditResponse.records:type_name -> ackwire.tracker.v1.AuditRecord
-	8,  // 60: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	27, // 61: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	29, // 62: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	18, // 63: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	22, // 64: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	31, // 65: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	33, // 66: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	11, // 67: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
-	14, // 68: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
-	47, // 69: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
-	50, // 70: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
-	53, // 71: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
-	59, // 72: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
-	61, // 73: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
-	63, // 74: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
-	65, // 75: ackwire.tracker.v1.Tracker.Workers:input_type -> ackwire.tracker.v1.WorkersRequest
-	70, // 76: ackwire.tracker.v1.Tracker.ListAudit:input_type -> ackwire.tracker.v1.ListAuditRequest
-	35, // 77: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	9,  // 78: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	28, // 79: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	30, // 80: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	20, // 81: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	23, // 82: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	32, // 83: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	34, // 84: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	12, // 85: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
-	15, // 86: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
-	48, // 87: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
-	51, // 88: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
-	55, // 89: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
-	60, // 90: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
-	62, // 91: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
-	64, // 92: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
-	66, // 93: ackwire.tracker.v1.Tracker.Workers:output_type -> ackwire.tracker.v1.WorkersResponse
-	71, // 94: ackwire.tracker.v1.Tracker.ListAudit:output_type -> ackwire.tracker.v1.ListAuditResponse
-	39, // 95: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	78, // [78:96] is the sub-list for method output_type
-	60, // [60:78] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	41, // 26: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	40, // 27: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	39, // 28: ackwire.tracker.v1.WatchRequest.add_lists:type_name -> ackwire.tracker.v1.ListAdd
+	36, // 29: ackwire.tracker.v1.WatchRequest.gateway:type_name -> ackwire.tracker.v1.Process
+	36, // 30: ackwire.tracker.v1.AboutResponse.tracker:type_name -> ackwire.tracker.v1.Process
+	36, // 31: ackwire.tracker.v1.AboutResponse.gateways:type_name -> ackwire.tracker.v1.Process
+	18, // 32: ackwire.tracker.v1.ListAdd.list:type_name -> ackwire.tracker.v1.ListRequest
+	4,  // 33: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
+	48, // 34: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	6,  // 35: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	47, // 36: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	45, // 37: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
+	43, // 38: ackwire.tracker.v1.WatchResponse.lists:type_name -> ackwire.tracker.v1.ListChanges
+	44, // 39: ackwire.tracker.v1.ListChanges.changes:type_name -> ackwire.tracker.v1.ListChange
+	46, // 40: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
+	1,  // 41: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	4,  // 42: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	52, // 43: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
+	4,  // 44: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	49, // 45: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
+	55, // 46: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
+	49, // 47: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
+	57, // 48: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
+	4,  // 49: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
+	49, // 50: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
+	59, // 51: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
+	55, // 52: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
+	2,  // 53: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
+	61, // 54: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
+	60, // 55: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
+	60, // 56: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
+	3,  // 57: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
+	5,  // 58: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
+	70, // 59: ackwire.tracker.v1.WorkersResponse.workers:type_name -> ackwire.tracker.v1.Worker
+	72, // 60: ackwire.tracker.v1.WorkersResponse.lanes:type_name -> ackwire.tracker.v1.LaneWork
+	71, // 61: ackwire.tracker.v1.Worker.oldest:type_name -> ackwire.tracker.v1.HeldJob
+	75, // 62: ackwire.tracker.v1.ListAuditResponse.records:type_name -> ackwire.tracker.v1.AuditRecord
+	8,  // 63: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	27, // 64: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	29, // 65: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	18, // 66: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	22, // 67: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	31, // 68: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	33, // 69: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	11, // 70: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
+	14, // 71: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
+	50, // 72: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	53, // 73: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	56, // 74: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	62, // 75: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
+	64, // 76: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
+	66, // 77: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
+	68, // 78: ackwire.tracker.v1.Tracker.Workers:input_type -> ackwire.tracker.v1.WorkersRequest
+	73, // 79: ackwire.tracker.v1.Tracker.ListAudit:input_type -> ackwire.tracker.v1.ListAuditRequest
+	37, // 80: ackwire.tracker.v1.Tracker.About:input_type -> ackwire.tracker.v1.AboutRequest
+	35, // 81: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	9,  // 82: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	28, // 83: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	30, // 84: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	20, // 85: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	23, // 86: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	32, // 87: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	34, // 88: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	12, // 89: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
+	15, // 90: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
+	51, // 91: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	54, // 92: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	58, // 93: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	63, // 94: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
+	65, // 95: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
+	67, // 96: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
+	69, // 97: ackwire.tracker.v1.Tracker.Workers:output_type -> ackwire.tracker.v1.WorkersResponse
+	74, // 98: ackwire.tracker.v1.Tracker.ListAudit:output_type -> ackwire.tracker.v1.ListAuditResponse
+	38, // 99: ackwire.tracker.v1.Tracker.About:output_type -> ackwire.tracker.v1.AboutResponse
+	42, // 100: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	82, // [82:101] is the sub-list for method output_type
+	63, // [63:82] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -5893,7 +6097,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   69,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

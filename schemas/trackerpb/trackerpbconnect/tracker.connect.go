@@ -74,6 +74,8 @@ const (
 	TrackerWorkersProcedure = "/ackwire.tracker.v1.Tracker/Workers"
 	// TrackerListAuditProcedure is the fully-qualified name of the Tracker's ListAudit RPC.
 	TrackerListAuditProcedure = "/ackwire.tracker.v1.Tracker/ListAudit"
+	// TrackerAboutProcedure is the fully-qualified name of the Tracker's About RPC.
+	TrackerAboutProcedure = "/ackwire.tracker.v1.Tracker/About"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
 	TrackerWatchProcedure = "/ackwire.tracker.v1.Tracker/Watch"
 )
@@ -126,6 +128,8 @@ type TrackerClient interface {
 	Workers(context.Context, *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error)
 	// ListAudit lists the records of the topic audit, the newest first.
 	ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error)
+	// About returns what the tracker is, and who watches it.
+	About(context.Context, *connect.Request[trackerpb.AboutRequest]) (*connect.Response[trackerpb.AboutResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -254,6 +258,13 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		about: connect.NewClient[trackerpb.AboutRequest, trackerpb.AboutResponse](
+			httpClient,
+			baseURL+TrackerAboutProcedure,
+			connect.WithSchema(trackerMethods.ByName("About")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[trackerpb.WatchRequest, trackerpb.WatchResponse](
 			httpClient,
 			baseURL+TrackerWatchProcedure,
@@ -282,6 +293,7 @@ type trackerClient struct {
 	requeueDead   *connect.Client[trackerpb.RequeueDeadRequest, trackerpb.RequeueDeadResponse]
 	workers       *connect.Client[trackerpb.WorkersRequest, trackerpb.WorkersResponse]
 	listAudit     *connect.Client[trackerpb.ListAuditRequest, trackerpb.ListAuditResponse]
+	about         *connect.Client[trackerpb.AboutRequest, trackerpb.AboutResponse]
 	watch         *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
 
@@ -370,6 +382,11 @@ func (c *trackerClient) ListAudit(ctx context.Context, req *connect.Request[trac
 	return c.listAudit.CallUnary(ctx, req)
 }
 
+// About calls ackwire.tracker.v1.Tracker.About.
+func (c *trackerClient) About(ctx context.Context, req *connect.Request[trackerpb.AboutRequest]) (*connect.Response[trackerpb.AboutResponse], error) {
+	return c.about.CallUnary(ctx, req)
+}
+
 // Watch calls ackwire.tracker.v1.Tracker.Watch.
 func (c *trackerClient) Watch(ctx context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse] {
 	return c.watch.CallBidiStream(ctx)
@@ -423,6 +440,8 @@ type TrackerHandler interface {
 	Workers(context.Context, *connect.Request[trackerpb.WorkersRequest]) (*connect.Response[trackerpb.WorkersResponse], error)
 	// ListAudit lists the records of the topic audit, the newest first.
 	ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error)
+	// About returns what the tracker is, and who watches it.
+	About(context.Context, *connect.Request[trackerpb.AboutRequest]) (*connect.Response[trackerpb.AboutResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
 }
@@ -547,6 +566,13 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerAboutHandler := connect.NewUnaryHandler(
+		TrackerAboutProcedure,
+		svc.About,
+		connect.WithSchema(trackerMethods.ByName("About")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerWatchHandler := connect.NewBidiStreamHandler(
 		TrackerWatchProcedure,
 		svc.Watch,
@@ -589,6 +615,8 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerWorkersHandler.ServeHTTP(w, r)
 		case TrackerListAuditProcedure:
 			trackerListAuditHandler.ServeHTTP(w, r)
+		case TrackerAboutProcedure:
+			trackerAboutHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
 			trackerWatchHandler.ServeHTTP(w, r)
 		default:
@@ -666,6 +694,10 @@ func (UnimplementedTrackerHandler) Workers(context.Context, *connect.Request[tra
 
 func (UnimplementedTrackerHandler) ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.ListAudit is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) About(context.Context, *connect.Request[trackerpb.AboutRequest]) (*connect.Response[trackerpb.AboutResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.About is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {
