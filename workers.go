@@ -17,6 +17,13 @@ func (c *HTTPClient) Workers(ctx context.Context) (all frame.Workers, err error)
 	return all, err
 }
 
+// System tells of the gateways and trackers with their versions, of partitions without a tracker, and whether Kafka
+// answers (GET /v1/system). The workers are in Workers. The token needs the permission operate.
+func (c *HTTPClient) System(ctx context.Context) (s frame.System, err error) {
+	err = c.api.readInto(ctx, "system", "/v1/system", &s)
+	return s, err
+}
+
 // WebhooksOptions says which failed webhooks are looked at. The zero value is those of the token's tenant, and of
 // tenants with paused endpoints, of the last 24 hours.
 type WebhooksOptions struct {

@@ -16,6 +16,10 @@ func TestOperatorsReads(t *testing.T) {
 				fmt.Fprint(w, `{"workers":[{"worker":"a","announced":true,"lanes":[{"lane":"default","slots":8}],"running":1,`+
 					`"seenAt":"2026-01-02T03:04:05Z","holds":[{"jobId":"j","since":"2026-01-02T03:04:05Z","percent":40}]}],`+
 					`"lanes":[{"lane":"default","oldestWait":1.5}],"asOf":"2026-01-02T03:04:05Z","truncated":true}`)
+			case "GET /v1/system":
+				fmt.Fprint(w, `{"gateways":[{"name":"a","version":"1.2.3","self":true}],"trackers":[{"partitions":4,"restoring":0,`+
+					`"answers":false},{"name":"t","version":"1.2.3","partitions":8,"restoring":1,"answers":true}],`+
+					`"partitions":{"total":12,"unowned":0},"kafka":{"reachable":true},"asOf":"2026-01-02T03:04:05Z","truncated":false}`)
 			case "GET /v1/webhooks", "GET /v1/webhooks?since=2026-01-02T03%3A04%3A05Z&tenant=acme":
 				fmt.Fprint(w, `{"endpoints":[{"tenant":"acme","endpoint":"https://h.example","failed":2,"jobs":["a","b"]}]}`)
 			case "GET /v1/audit", "GET /v1/audit?cursor=0-7&limit=3&since=2026-01-02T03%3A04%3A05Z":
@@ -30,6 +34,12 @@ func TestOperatorsReads(t *testing.T) {
 		if err != nil || len(fleet.Workers) != 1 || *fleet.Workers[0].Holds[0].Percent != 40 || !fleet.Truncated ||
 			*fleet.Lanes[0].OldestWait != 1.5 {
 			t.Errorf("%+v, %v", fleet, err)
+		}
+		system, err := c.System(t.Context())
+		if err != nil || len(system.Gateways) != 1 || !system.Gateways[0].Self || len(system.Trackers) != 2 ||
+			system.Trackers[0].Process != nil || system.Trackers[1].Name != "t" || system.Trackers[1].Restoring != 1 ||
+			*system.Partitions.Unowned != 0 || !system.Kafka.Reachable {
+			t.Errorf("%+v, %v", system, err)
 		}
 		for _, o := range []WebhooksOptions{{}, {Tenant: "acme", Since: at}} {
 			hooks, err := c.Webhooks(t.Context(), o)

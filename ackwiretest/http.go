@@ -306,6 +306,16 @@ func (s *Server) countLocked(state job.State) (n int64) {
 	return n
 }
 
+// waitsSinceLocked returns since when the job that has waited longest does; nil if none waits.
+func (s *Server) waitsSinceLocked() (since *time.Time) {
+	for _, r := range s.records {
+		if at := r.doc.UpdatedAt; r.doc.State == job.Pending && (since == nil || at.Before(*since)) {
+			since = &at
+		}
+	}
+	return since
+}
+
 func (s *Server) getStats(w http.ResponseWriter, q *http.Request) {
 	who := whoOf(q)
 	tags, err := readTags(q.URL.Query()["tag"])
@@ -323,7 +333,7 @@ func (s *Server) getStats(w http.ResponseWriter, q *http.Request) {
 	}
 	stats := frame.Stats{
 		Counts: []frame.Count{},
-		Lanes:  []frame.Lane{{Lane: lane, Waiting: s.countLocked(job.Pending)}},
+		Lanes:  []frame.Lane{{Lane: lane, Waiting: s.countLocked(job.Pending), OldestSince: s.waitsSinceLocked()}},
 		AsOf:   stamp(time.Now()),
 	}
 	s.mu.Unlock()

@@ -81,6 +81,8 @@ var doors = map[string]door{
 	"HEAD /v1/dead/{id}":                {auth.Operate, anyID, "", ""},
 	"POST /v1/dead/{id}/requeue":        {auth.Operate, anyID, "", ""},
 	"GET /v1/workers":                   {auth.Operate, noJob, "", ""},
+	"GET /v1/system":                    {auth.Operate, noJob, "", ""},
+	"HEAD /v1/system":                   {auth.Operate, noJob, "", ""},
 	"GET /v1/webhooks":                  {auth.Operate, noJob, "", ""},
 	"HEAD /v1/webhooks":                 {auth.Operate, noJob, "", ""},
 	"GET /v1/audit":                     {auth.Operate, noJob, "", ""},

@@ -54,6 +54,7 @@ type Gateway struct {
 	peers    *peers.Client
 	pair     *certs.Pair // the listener's certificate; nil without TLS
 	end      *end
+	instance service.Instance
 
 	// Set by Run before it serves, then only read.
 	up       *upstream.Pair
@@ -94,6 +95,7 @@ func New(cfg Config, env service.Env) (*Gateway, error) {
 		subjects: subjects.New(bounds),
 		waiting:  cfg.Waiting.budget(),
 		end:      newEnd(),
+		instance: service.NewInstance(),
 	}
 	g.keeper = kafka.NewKeeper(cfg.Topics, "gateway", g.env)
 	for _, a := range g.names.GatewayACLs(cfg.Bulk.Mode == BulkOn) {

@@ -15,6 +15,7 @@ import (
 	"github.com/ackwire/ackwire/internal/pause"
 	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/topic"
+	"github.com/ackwire/ackwire/schemas/trackerpb"
 )
 
 // startRetry is the time between two tries to make and verify the topics.
@@ -53,6 +54,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	up := upstream.NewPair(upstream.Config{
 		Names: g.names, Kafka: cl, Dial: g.env.Dial, Peers: g.peers, Watcher: watchers{g.hub, g.subjects, g.lists},
 		Streams: g.room, Log: g.env.Log, Bounds: g.cfg.Kafka.Bounds(), Lanes: lanes,
+		Process: &trackerpb.Process{Name: g.instance.Name, Version: g.instance.Version, Revision: g.instance.Revision,
+			StartedAt: g.instance.StartedAt.UnixMilli()},
 	}, former)
 	g.hub.Attach(up)
 	g.subjects.Attach(up)

@@ -51,8 +51,9 @@ type fakeTracker struct {
 	lag      time.Duration       // before each record is folded
 	behind   map[string]*fakeJob // what streams are told of a job by a tracker that lags
 	asOf     int64               // Unix milliseconds
-	untagged bool                // it is of a version that does not know of tags
-	refuse   []connect.Code      // the next lists and counts are answered so, one after the other
+	waits    []*trackerpb.LaneWait
+	untagged bool           // it is of a version that does not know of tags
+	refuse   []connect.Code // the next lists and counts are answered so, one after the other
 	lists    []*trackerpb.ListRequest
 	stats    []*trackerpb.StatsRequest
 	tickets  map[string]fakeTicket

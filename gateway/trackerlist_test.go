@@ -139,7 +139,7 @@ func (f *fakeTracker) Stats(
 	if err := f.refused(); err != nil {
 		return nil, err
 	}
-	answer := &trackerpb.StatsResponse{AsOf: f.asOf, Tagged: !f.untagged}
+	answer := &trackerpb.StatsResponse{AsOf: f.asOf, Tagged: !f.untagged, Waits: f.waits}
 	f.found(r.Msg.Tenant, r.Msg.Scope, r.Msg.Partitions, func(j *fakeJob, doc *job.Document) {
 		if !f.tagged(r.Msg.Tags, doc) {
 			return

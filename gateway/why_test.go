@@ -166,6 +166,46 @@ func TestStats(t *testing.T) {
 	})
 }
 
+// TestStatsTellSinceWhenALaneWaits: exactly to who may operate, and its class to others. A lane in which nothing waits
+// any more tells nothing, whatever a tracker measured before.
+func TestStatsTellSinceWhenALaneWaits(t *testing.T) {
+	inWorld(t, withGrants(t), func(t *testing.T, w *world) {
+		since := time.Now().Add(-3 * time.Minute).Truncate(time.Millisecond).UTC()
+		w.tracker.mu.Lock()
+		w.tracker.waits = []*trackerpb.LaneWait{{Lane: "default", Since: since.UnixMilli()},
+			{Lane: "reports", Since: since.UnixMilli()}, {Lane: "elsewhere", Since: 1}}
+		w.tracker.mu.Unlock()
+		body := strings.NewReader(`{"job":"demo.echo","payload":1}`)
+		if a := w.http("POST", "/v1/jobs", w.named("r1", "local", "bob", "submit"), body); a.status != 202 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		for words, want := range map[string]time.Duration{"read operate": time.Since(since), "read": 100 * time.Second} {
+			a := w.http("GET", "/v1/stats", w.named("r1", "local", "bob", strings.Fields(words)...), nil)
+			var stats frame.Stats
+			if err := json.Unmarshal([]byte(a.body), &stats); err != nil || len(stats.Lanes) != 3 {
+				t.Fatalf("%s: %v %s", words, err, a.body)
+			}
+			for _, l := range stats.Lanes {
+				if l.Lane != "default" {
+					if l.OldestSince != nil {
+						t.Errorf("%s: lane %s, in which nothing waits, since %s", words, l.Lane, l.OldestSince)
+					}
+					continue
+				}
+				if l.OldestSince == nil {
+					t.Fatalf("%s: %s", words, a.body)
+				}
+				if got := time.Since(*l.OldestSince); got < want || got > want+time.Second {
+					t.Errorf("%s: waits for %s, want %s", words, got, want)
+				}
+				if words != "read" && !l.OldestSince.Equal(since) {
+					t.Errorf("since %s, want %s", l.OldestSince, since)
+				}
+			}
+		}
+	})
+}
+
 func TestAsOfHeader(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.tracker.set("local", jobA, 7, job.Processing)

@@ -23,6 +23,7 @@ import (
 type fakeFleet struct {
 	mu      sync.Mutex // guards the fields below
 	workers *trackerpb.WorkersResponse
+	about   *trackerpb.AboutResponse
 	audit   []*trackerpb.AuditRecord
 	refuse  connect.Code // if set, questions are answered so
 }
@@ -305,7 +306,7 @@ func TestAudit(t *testing.T) {
 // TestFleetIsLimited: what operators ask for workers, webhooks and the audit trail counts as lists.
 func TestFleetIsLimited(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Limits.ListRate = 5 }, func(t *testing.T, w *world) {
-		for _, path := range []string{"/v1/workers", "/v1/webhooks", "/v1/audit", "/v1/activity"} {
+		for _, path := range []string{"/v1/workers", "/v1/system", "/v1/webhooks", "/v1/audit", "/v1/activity"} {
 			refused := 0
 			for range 30 {
 				switch a := w.http("GET", path, nil, nil); {

@@ -144,6 +144,7 @@ func TestOpenAPIHasAll(t *testing.T) {
 		"GET /startupz", "GET /metrics",
 		"GET /v1/job-types", "HEAD /v1/job-types", "GET /v1/activity", "HEAD /v1/activity",
 		"GET /v1/workers", "HEAD /v1/workers", "GET /v1/webhooks", "HEAD /v1/webhooks",
+		"GET /v1/system", "HEAD /v1/system",
 		"GET /v1/audit", "HEAD /v1/audit",
 		"GET /v1/dead", "HEAD /v1/dead", "GET /v1/dead/{id}", "HEAD /v1/dead/{id}", "POST /v1/dead/{id}/requeue",
 		"POST /v1/bulk",

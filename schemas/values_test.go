@@ -275,7 +275,7 @@ var stats = frame.Stats{
 		{Type: "report.generate", Lane: "reports", State: job.Pending, Jobs: 2},
 		{Type: "report.generate", Lane: "reports", State: job.Completed, Jobs: 1048},
 	},
-	Lanes: []frame.Lane{{Lane: "default"}, {Lane: "reports", Workers: 3, Waiting: 7}},
+	Lanes: []frame.Lane{{Lane: "default"}, {Lane: "reports", Workers: 3, Waiting: 7, OldestSince: &acceptedAt}},
 	AsOf:  endedAt,
 }
 
@@ -471,6 +471,19 @@ var workersAnswer = func() frame.Workers {
 		Lanes: []frame.WorkerLane{{Lane: "reports", Workers: 1, Slots: 64, Running: 1, Waiting: 7, OldestWait: &wait},
 			{Lane: "video"}},
 		AsOf: endedAt,
+	}
+}()
+
+// systemAnswer is an answer about processes, of a moment without a tracker for two partitions.
+var systemAnswer = func() frame.System {
+	started, unowned := acceptedAt.Add(-time.Hour), 2
+	return frame.System{
+		Gateways: []frame.Process{{Name: "gateway-0-k3v7ma", Version: "1.2.3", Revision: "c0ffee", StartedAt: &started,
+			Self: true}},
+		Trackers: []frame.SystemTracker{{Partitions: 4}, {Process: &frame.Process{Name: "tracker-0-p2x9qd", Version: "1.2.3",
+			Revision: "c0ffee", StartedAt: &started}, Partitions: 6, Restoring: 1, Answers: true}},
+		Partitions: frame.SystemPartitions{Total: 12, Unowned: &unowned, UnownedSince: &acceptedAt},
+		Kafka:      frame.SystemKafka{Reachable: true}, AsOf: endedAt,
 	}
 }()
 

@@ -189,6 +189,7 @@ func wires() []wire {
 		plain("http.deadRequeued.written", "http/deadRequeued", requeuedRecord),
 		plain("http.activity", "http/activity", activityAnswer),
 		plain("http.workers", "http/workers", workersAnswer),
+		plain("http.system", "http/system", systemAnswer),
 		plain("http.webhooks", "http/webhooks", webhooksAnswer),
 		plain("http.audit", "http/audit", auditAnswer),
 		plain("http.bulkRequest", "http/bulkRequest", frame.BulkRequest{Action: frame.BulkRetry, Filter: frame.BulkFilter{

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/service"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/trackerpb"
 	"github.com/ackwire/ackwire/tracker/history"
@@ -42,6 +43,8 @@ type api struct {
 	dead       *deadLetters // nil before open
 	assigned   bool         // the group has assigned partitions at least once, even if none
 
+	self     service.Instance // set by newAPI, then only read
+	gateways gateways
 	subjects watch.Subjects
 	watched  watch.Lists    // the lists that gateways watch
 	queues   watch.Queues   // the streams that get reports of the lanes' queues
@@ -49,8 +52,9 @@ type api struct {
 	streams  *keeper.Shared // what all keepers share
 	workers  *workers.Metrics
 	audit    *auditTrail // nil before open; guarded by mu
-	// waits are how long the oldest requests of lanes have waited for a worker; nil while that is not known.
-	waits atomic.Pointer[map[string]time.Duration]
+	// waits are since when the oldest requests of lanes have waited for a worker: the zero time where none does; nil
+	// while that is not known.
+	waits atomic.Pointer[map[string]time.Time]
 
 	topics    topics // guarded by mu; nil until there is a client for Kafka
 	readings  *turns // bounds the histories and payloads that are read at a time
@@ -60,7 +64,7 @@ type api struct {
 func newAPI(streams *keeper.Shared, known *workers.Metrics, read *history.Metrics) *api {
 	return &api{
 		shards: map[int32]*shard.Shard{}, keepers: map[int32]*keeper.Keeper{}, lists: newTurns(maxLists), streams: streams,
-		workers:  known,
+		workers: known, self: service.NewInstance(),
 		readings: newTurns(maxReadings), histories: history.NewReader(read),
 		watched: watch.Lists{Full: watch.FullOfLists},
 	}
@@ -413,6 +417,7 @@ func (a *api) Watch(
 	a.subjects.Leave(stream)
 	a.watched.Leave(stream)
 	a.queues.Leave(stream)
+	a.gateways.leave(stream)
 	for _, s := range a.owned() {
 		s.Leave(stream)
 	}
@@ -436,6 +441,9 @@ func (a *api) receive(
 		}
 		if m.Queues {
 			a.queues.Add(stream)
+		}
+		if m.Gateway != nil {
+			a.gateways.add(stream, m.Gateway)
 		}
 		for _, id := range m.Remove {
 			if s, err := a.owner(id); err == nil {

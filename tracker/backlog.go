@@ -106,15 +106,12 @@ func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest)
 	if err != nil {
 		return err
 	}
-	served, waits := make(map[string]bool, len(lanes)), make(map[string]time.Duration, len(lanes))
+	served, waits := make(map[string]bool, len(lanes)), make(map[string]time.Time, len(lanes))
 	for i, lane := range lanes {
 		served[lane] = backlogs[i].Members > 0
 		known[lane] = o.firsts(ctx, of[i].Topic, backlogs[i], known[lane])
-		var lag time.Duration
-		for _, first := range known[lane] {
-			lag = max(lag, time.Since(time.UnixMilli(first.at)))
-		}
-		waits[lane] = lag
+		waits[lane] = earliest(known[lane])
+		lag := waited(waits[lane], time.Now())
 		o.backlog.records.WithLabelValues(lane).Set(float64(backlogs[i].Waiting))
 		o.backlog.seconds.WithLabelValues(lane).Set(lag.Seconds())
 		o.backlog.workers.WithLabelValues(lane).Set(float64(backlogs[i].Members))
@@ -122,6 +119,24 @@ func (o *owner) askLanes(ctx context.Context, known map[string]map[int32]oldest)
 	o.served.Store(&served)
 	o.api.waits.Store(&waits)
 	return nil
+}
+
+// earliest returns when the oldest of requests was written, or the zero time if there is none.
+func earliest(firsts map[int32]oldest) (since time.Time) {
+	for _, first := range firsts {
+		if at := time.UnixMilli(first.at); since.IsZero() || at.Before(since) {
+			since = at
+		}
+	}
+	return since
+}
+
+// waited returns for how long a request has waited that was written at since; 0 if since is zero.
+func waited(since, now time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(since))
 }
 
 // firsts returns the oldest waiting request of each partition that has one. A request that is known is

@@ -179,7 +179,7 @@ func (a *api) Stats(
 	if err != nil {
 		return nil, apiError(err)
 	}
-	response := &trackerpb.StatsResponse{AsOf: asOf(overlays), Tagged: true}
+	response := &trackerpb.StatsResponse{AsOf: asOf(overlays), Tagged: true, Waits: laneWaits(a.waits.Load())}
 	for _, o := range overlays {
 		response.Closed = response.Closed || o.Closed
 	}
@@ -190,6 +190,19 @@ func (a *api) Stats(
 		}
 	}
 	return connect.NewResponse(response), nil
+}
+
+// laneWaits returns the lanes in which a request waits. That was measured before: see watchLanes.
+func laneWaits(waits *map[string]time.Time) (all []*trackerpb.LaneWait) {
+	if waits == nil {
+		return nil
+	}
+	for lane, since := range *waits {
+		if !since.IsZero() {
+			all = append(all, &trackerpb.LaneWait{Lane: lane, Since: since.UnixMilli()})
+		}
+	}
+	return all
 }
 
 var errPartitions = errors.New("partitions must name each partition that is asked for once")

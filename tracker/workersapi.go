@@ -55,7 +55,7 @@ func (a *api) Workers(
 	for _, k := range keepers {
 		known = append(known, k.Workers(now)...)
 	}
-	return connect.NewResponse(workersResponse(held, known, a.waits.Load())), nil
+	return connect.NewResponse(workersResponse(held, known, a.waits.Load(), now)), nil
 }
 
 // parts returns the shards and keepers of partitions, all of which must be owned.
@@ -78,7 +78,7 @@ func (a *api) parts(partitions []int32) (shards []*shard.Shard, keepers []*keepe
 
 // workersResponse joins what workers hold and what they have announced.
 func workersResponse(
-	held []shard.Holdings, known []workers.Known, waits *map[string]time.Duration,
+	held []shard.Holdings, known []workers.Known, waits *map[string]time.Time, now time.Time,
 ) *trackerpb.WorkersResponse {
 	response := &trackerpb.WorkersResponse{}
 	holdings, lanes := map[string]shard.Holding{}, map[string]*trackerpb.LaneWork{}
@@ -105,9 +105,9 @@ func workersResponse(
 		}
 	}
 	if waits != nil {
-		for name, wait := range *waits {
+		for name, since := range *waits {
 			l := lane(name)
-			l.Measured, l.OldestWait = true, wait.Milliseconds()
+			l.Measured, l.OldestWait = true, waited(since, now).Milliseconds()
 		}
 	}
 	all := map[string]*trackerpb.Worker{}

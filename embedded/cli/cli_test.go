@@ -46,6 +46,7 @@ type tool struct {
 
 	History  HistoryCmd  `cmd:"" help:"Tell a job's events."`
 	Workers  WorkersCmd  `cmd:"" help:"List the workers."`
+	System   SystemCmd   `cmd:"" help:"Tell of the processes."`
 	Activity ActivityCmd `cmd:"" help:"Count what happened in the last hour."`
 	Payload  PayloadCmd  `cmd:"" help:"Print what was submitted."`
 
@@ -142,7 +143,8 @@ func (s *script) serve(t *testing.T) string {
 		fmt.Fprint(w, body)
 	})
 	for _, path := range []string{"/v1/jobs", "/v1/stats", "/v1/jobs/{id}/why", "/v1/jobs/{id}/deliveries",
-		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers", "/v1/activity", "/v1/webhooks", "/v1/audit",
+		"/v1/jobs/{id}/history", "/v1/jobs/{id}/payload", "/v1/workers", "/v1/activity", "/v1/system",
+		"/v1/webhooks", "/v1/audit",
 		"/v1/dead", "/v1/dead/{id}"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			body := s.query(r.URL.Path, r.URL.Query())

@@ -139,9 +139,13 @@ func (c *StatsCmd) Run(env *Env) error {
 	for _, n := range stats.Counts {
 		jobs.row(n.Type, n.Lane, string(n.State), fmt.Sprint(n.Jobs))
 	}
-	lanes := newTable("LANE", "WORKERS", "WAITING")
+	lanes := newTable("LANE", "WORKERS", "WAITING", "OLDEST")
 	for _, l := range stats.Lanes {
-		lanes.row(l.Lane, fmt.Sprint(l.Workers), fmt.Sprint(l.Waiting))
+		oldest := ""
+		if l.OldestSince != nil {
+			oldest = max(0, time.Since(*l.OldestSince)).Round(time.Second).String()
+		}
+		lanes.row(l.Lane, fmt.Sprint(l.Workers), fmt.Sprint(l.Waiting), oldest)
 	}
 	if len(stats.Counts) > 0 {
 		jobs.print(env)

@@ -39,7 +39,12 @@ func answers(body string) func(string, url.Values) string {
 
 const (
 	stats = `{"counts":[{"type":"demo.echo","lane":"default","state":"completed","jobs":1048},{"type":"report.generate\u001b[1m","lane":"reports","state":"pending","jobs":2}],` +
-		`"lanes":[{"lane":"default","workers":0,"waiting":0},{"lane":"reports","workers":3,"waiting":1000007}],"asOf":"2026-01-02T03:04:05Z"}`
+		`"lanes":[{"lane":"default","workers":0,"waiting":0},{"lane":"reports","workers":3,"waiting":1000007,"oldestSince":"2126-01-02T03:04:05Z"}],"asOf":"2026-01-02T03:04:05Z"}`
+	system = `{"gateways":[{"name":"gateway-0-k3v7ma\u001b[1m","version":"1.2.3","revision":"c0ffee","startedAt":"2026-01-02T02:04:05Z","self":true},` +
+		`{"name":"gateway-1-aaaaaa","version":"1.2.4","startedAt":"2026-01-02T03:04:00Z"}],"trackers":[{"partitions":4,"restoring":0,"answers":false},` +
+		`{"partitions":0,"restoring":0,"answers":true},{"name":"tracker-0-p2x9qd","version":"1.2.3","revision":"c0ffee","startedAt":"2026-01-02T02:04:05Z",` +
+		`"partitions":6,"restoring":1,"answers":true}],"partitions":{"total":12,"unowned":2,"unownedSince":"2026-01-02T03:04:00Z"},` +
+		`"kafka":{"reachable":true},"asOf":"2026-01-02T03:04:05Z","truncated":false}`
 	behind = `{"jobId":"0199-job","state":"pending","reason":"behind_others","detail":"2 requests are before it\u001b]0;x\u0007.","lane":"reports","workers":3,"waiting":7,"ahead":2,"asOf":"2026-01-02T03:04:05Z"}`
 	fleet  = `{"workers":[{"worker":"reports-1","announced":true,"lanes":[{"lane":"default","slots":64},{"lane":"webhooks","slots":64}],` +
 		`"running":21,"version":"1.2.3","startedAt":"2026-01-02T02:00:00Z","seenAt":"2026-01-02T03:03:55Z","draining":true,"holds":[` +
@@ -114,6 +119,15 @@ func TestQueries(t *testing.T) {
 		{"activity-partial", answers(hourOf("2026-01-02T02:30:00Z", true)), []string{"activity", "--tenant", "acme"}},
 		{"activity-none", answers(`{"from":"2026-01-02T02:05:00Z","since":"2026-01-02T01:00:00Z","lanes":[],` +
 			`"truncated":false,"asOf":"2026-01-02T03:04:05Z"}`), []string{"activity"}},
+		{"system", answers(system), []string{"system"}},
+		{"system-json", answers(system), []string{"system", "--json"}},
+		{"system-whole", answers(`{"gateways":[],"trackers":[],"partitions":{"total":12,"unowned":0},"kafka":{"reachable":true},` +
+			`"asOf":"2026-01-02T03:04:05Z","truncated":true}`), []string{"system"}},
+		{"system-no-kafka", answers(`{"gateways":[],"trackers":[],"partitions":{"total":12},"kafka":{"reachable":false},` +
+			`"asOf":"2026-01-02T03:04:05Z","truncated":false}`), []string{"system"}},
+		{"system-new", answers(`{"gateways":[],"trackers":[],"partitions":{"total":0},"kafka":{"reachable":true},` +
+			`"asOf":"2026-01-02T03:04:05Z","truncated":false}`), []string{"system"}},
+		{"system-refused", answers(""), []string{"system"}},
 		{"why", answers(behind), []string{"why", "0199-job"}},
 		{"why-json", answers(behind), []string{"why", "0199-job", "--json"}},
 		{"why-scheduled", answers(later), []string{"why", "0199-job"}},

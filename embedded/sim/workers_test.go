@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/fleet"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -118,5 +119,46 @@ func TestWorkersComeAndGo(t *testing.T) {
 			h := all.Workers[0].Holds
 			return len(h) == 1 && h[0].ProgressAt != nil && h[0].Stage == "load" && *h[0].Percent == 10
 		})
+	})
+}
+
+// TestALaneTellsSinceWhenItsOldestJobWaits: that is when the job was submitted, also after a crash of the tracker; and
+// nothing is told once a worker has taken them.
+func TestALaneTellsSinceWhenItsOldestJobWaits(t *testing.T) {
+	Run(t, func(w *World) {
+		since := func() *time.Time {
+			stats, err := w.NewHTTP().Stats(w.ctx())
+			if err != nil {
+				w.T.Fatal(err)
+			}
+			for _, l := range stats.Lanes {
+				if l.Lane == "default" {
+					return l.OldestSince
+				}
+			}
+			w.T.Fatalf("no lane default: %+v", stats)
+			return nil
+		}
+		wants := func(why string, j *ackwire.Job) {
+			doc := w.get(w.Dial(), j.ID)
+			w.eventually(why, func() bool {
+				got := since()
+				return got != nil && got.Sub(doc.CreatedAt).Abs() < time.Second
+			})
+		}
+		c := w.Dial()
+		if got := since(); got != nil {
+			t.Errorf("nothing waits, and it says since %s", got)
+		}
+		first := w.Submit(c, "demo.echo", `1`)
+		time.Sleep(5 * time.Minute)
+		w.Submit(c, "demo.echo", `2`)
+		wants("the first waits", first)
+		w.CrashTracker()
+		w.StartTracker()
+		wants("after a crash", first)
+		var runs Counter
+		w.StartWorker(echoes(&runs, 0))
+		w.eventually("they are taken", func() bool { return runs.Load() == 2 && since() == nil })
 	})
 }

@@ -70,6 +70,7 @@ func routesOf(d *door) []route {
 		{"/v1/dead/{id}", read("dead_get", dead.getDead)},
 		{"/v1/dead/{id}/requeue", post("dead_requeue", dead.requeueDead)},
 		{"/v1/workers", read("workers", gzipped(fleet.getWorkers))},
+		{"/v1/system", read("system", fleet.getSystem)},
 		{"/v1/webhooks", read("webhooks", gzipped(fleet.getWebhooks))},
 		{"/v1/audit", read("audit", gzipped(fleet.getAudit))},
 		{"/v1/grants", post("grant", grants.postGrant)},

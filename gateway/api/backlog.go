@@ -38,6 +38,16 @@ func (l lane) seenBy(id auth.Identity) lane {
 	return l
 }
 
+// sinceSeenBy returns since when the oldest request of a lane has waited as a client sees it: who may not operate sees
+// the class of the seconds until now.
+func sinceSeenBy(id auth.Identity, since, now time.Time) time.Time {
+	if id.May(auth.Operate) {
+		return since
+	}
+	class := queue.Class(int64(now.Sub(since) / time.Second))
+	return unixTime(now.Add(-time.Duration(class) * time.Second).UnixMilli())
+}
+
 // lanes reads the state of lanes from Kafka, one caller at a time, and caches it for lanesAge.
 type lanes struct {
 	names  topic.Names

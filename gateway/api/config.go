@@ -18,6 +18,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/streams"
 	"github.com/ackwire/ackwire/gateway/subjects"
+	"github.com/ackwire/ackwire/gateway/upstream"
 	"github.com/ackwire/ackwire/schemas/audit"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/grant"
@@ -49,9 +50,10 @@ type DeadLetters interface {
 	RequeueDead(ctx context.Context, req *trackerpb.RequeueDeadRequest) (*trackerpb.RequeueDeadResponse, error)
 }
 
-// Fleet knows the workers and reads the audit trail; upstream.Pair implements it.
+// Fleet knows the workers and the other processes, and reads the audit trail; upstream.Pair implements it.
 type Fleet interface {
 	Workers(ctx context.Context) (*trackerpb.WorkersResponse, error)
+	System(ctx context.Context) *upstream.System
 	ListAudit(ctx context.Context, req *trackerpb.ListAuditRequest) (*trackerpb.ListAuditResponse, error)
 }
 

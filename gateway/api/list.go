@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/gateway/limits"
@@ -128,9 +129,19 @@ func (ls *lists) stats(
 			stats.Counts = append(stats.Counts, frame.Count{Type: c.Type, Lane: c.Lane, State: job.State(c.State), Jobs: c.Jobs})
 		}
 	}
+	waits := map[string]time.Time{}
+	for _, w := range counted.Waits {
+		waits[w.Lane] = unixTime(w.Since)
+	}
+	now := time.Now()
 	for _, name := range names {
 		l := lanes[name].seenBy(id)
-		stats.Lanes = append(stats.Lanes, frame.Lane{Lane: name, Workers: l.workers, Waiting: l.waiting})
+		shown := frame.Lane{Lane: name, Workers: l.workers, Waiting: l.waiting}
+		if since, ok := waits[name]; ok && l.waiting > 0 {
+			since = sinceSeenBy(id, since, now)
+			shown.OldestSince = &since
+		}
+		stats.Lanes = append(stats.Lanes, shown)
 	}
 	return stats, nil
 }

@@ -27,11 +27,13 @@ type owners struct {
 	asking   chan struct{}  // capacity 1: a lock that is held while the group is asked
 	requests sync.WaitGroup // questions to the group, which may outlive their callers; Run waits for them
 
-	mu         sync.RWMutex     // guards the fields below
-	partitions int32            // number of partitions of status; 0 until it is known
-	byPart     map[int32]string // the owner's address by partition
-	askedAt    time.Time        // when the group last answered
-	askErr     error            // of the last question; nil when it was answered
+	mu         sync.RWMutex        // guards the fields below
+	partitions int32               // number of partitions of status; 0 until it is known
+	byPart     map[int32]string    // the owner's address by partition
+	members    []string            // the addresses of all trackers of the group, also of those that own nothing
+	unowned    map[int32]time.Time // partitions without an owner, and since when
+	askedAt    time.Time           // when the group last answered
+	askErr     error               // of the last question; nil when it was answered
 }
 
 func newOwners(names topic.Names, cl *kgo.Client, b kafka.Bounds) *owners {
@@ -100,11 +102,13 @@ func (o *owners) ask(ctx context.Context) error {
 		return fmt.Errorf("describe group %s: %w", group, err)
 	}
 	byPart := map[int32]string{}
+	var members []string
 	for _, member := range described[group].Members {
 		addr, ok := topic.TrackerAddress(member.ClientID)
 		if !ok {
 			continue
 		}
+		members = append(members, addr)
 		if assigned, ok := member.Assigned.AsConsumer(); ok {
 			for _, t := range assigned.Topics {
 				if t.Topic == status {
@@ -117,7 +121,9 @@ func (o *owners) ask(ctx context.Context) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.partitions, o.byPart, o.askedAt = partitions, byPart, time.Now()
+	o.partitions, o.byPart, o.members = partitions, byPart, members
+	o.askedAt = time.Now()
+	o.noteUnowned(o.askedAt)
 	return nil
 }
 

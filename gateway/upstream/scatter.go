@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -234,11 +235,13 @@ func mergeLists(pages []*trackerpb.ListResponse, limit, maxBytes int) *trackerpb
 	return merged
 }
 
-// mergeStats adds up counts, and sorts them by type, lane and state.
+// mergeStats adds up counts, and sorts them by type, lane and state. Every tracker measures the waits of all lanes of
+// its system: the earliest counts.
 func mergeStats(all []*trackerpb.StatsResponse) *trackerpb.StatsResponse {
 	type key struct{ jobType, lane, state string }
 	merged := &trackerpb.StatsResponse{}
 	sums := map[key]int64{}
+	waits := map[string]*trackerpb.LaneWait{}
 	for i, s := range all {
 		if i == 0 || s.AsOf < merged.AsOf {
 			merged.AsOf = s.AsOf
@@ -247,10 +250,18 @@ func mergeStats(all []*trackerpb.StatsResponse) *trackerpb.StatsResponse {
 		for _, c := range s.Counts {
 			sums[key{c.Type, c.Lane, c.State}] += c.Jobs
 		}
+		for _, w := range s.Waits {
+			if was := waits[w.Lane]; was == nil || w.Since < was.Since {
+				waits[w.Lane] = w
+			}
+		}
 	}
 	for k, n := range sums {
 		merged.Counts = append(merged.Counts, &trackerpb.Count{Type: k.jobType, Lane: k.lane, State: k.state, Jobs: n})
 	}
+	merged.Waits = slices.SortedFunc(maps.Values(waits), func(a, b *trackerpb.LaneWait) int {
+		return strings.Compare(a.Lane, b.Lane)
+	})
 	slices.SortFunc(merged.Counts, func(a, b *trackerpb.Count) int {
 		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Lane, b.Lane), cmp.Compare(a.State, b.State))
 	})

@@ -157,15 +157,20 @@ func TestMergeStats(t *testing.T) {
 		return &trackerpb.Count{Type: jobType, Lane: lane, State: state, Jobs: n}
 	}
 	got := mergeStats([]*trackerpb.StatsResponse{
-		{AsOf: 9, Counts: []*trackerpb.Count{count("b", "x", "pending", 1), count("a", "y", "failed", 2)}},
-		{AsOf: 8, Counts: []*trackerpb.Count{count("b", "x", "pending", 4), count("b", "w", "pending", 8)}},
+		{AsOf: 9, Counts: []*trackerpb.Count{count("b", "x", "pending", 1), count("a", "y", "failed", 2)},
+			Waits: []*trackerpb.LaneWait{{Lane: "y", Since: 7}, {Lane: "x", Since: 5}}},
+		{AsOf: 8, Counts: []*trackerpb.Count{count("b", "x", "pending", 4), count("b", "w", "pending", 8)},
+			Waits: []*trackerpb.LaneWait{{Lane: "x", Since: 4}}},
 		{AsOf: 10},
 	})
 	s := fmt.Sprint(got.AsOf)
 	for _, c := range got.Counts {
 		s += fmt.Sprintf(" %s/%s/%s=%d", c.Type, c.Lane, c.State, c.Jobs)
 	}
-	if want := "8 a/y/failed=2 b/w/pending=8 b/x/pending=5"; s != want {
+	for _, l := range got.Waits {
+		s += fmt.Sprintf(" %s since %d", l.Lane, l.Since)
+	}
+	if want := "8 a/y/failed=2 b/w/pending=8 b/x/pending=5 x since 4 y since 7"; s != want {
 		t.Errorf("got %s, want %s", s, want)
 	}
 }

@@ -29,7 +29,8 @@ type stream struct {
 	changes map[string]*change  // not sent yet, by job ID
 	order   []string            // the keys of changes, in the order in which they are sent
 	ended   bool
-	queues  bool // the tracker is to be asked for its queues
+	queues  bool               // the tracker is to be asked for its queues
+	hello   *trackerpb.Process // what the tracker is to be told of this gateway; nil once it was
 
 	subjects handled[*trackerpb.SubjectAdd]
 	lists    handled[*trackerpb.ListAdd]
@@ -45,9 +46,9 @@ type change struct {
 func newStream(u *Upstream, addr string, id uint64) *stream {
 	s := &stream{
 		up: u, addr: addr, id: id, wake: wake.New(), jobs: map[string]struct{}{}, changes: map[string]*change{},
-		queues: u.queues != nil,
+		queues: u.queues != nil, hello: u.process,
 	}
-	if s.queues {
+	if s.queues || s.hello != nil {
 		s.wake.Send()
 	}
 	return s
@@ -114,11 +115,11 @@ func (s *stream) next() *trackerpb.WatchRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := min(len(s.order), maxJobsPerMessage)
-	if n == 0 && s.subjects.empty() && s.lists.empty() && !s.queues {
+	if n == 0 && s.subjects.empty() && s.lists.empty() && !s.queues && s.hello == nil {
 		return nil
 	}
-	m := &trackerpb.WatchRequest{Queues: s.queues}
-	s.queues = false
+	m := &trackerpb.WatchRequest{Queues: s.queues, Gateway: s.hello}
+	s.queues, s.hello = false, nil
 	m.AddSubjects, m.RemoveSubjects = s.subjects.next()
 	m.AddLists, m.RemoveLists = s.lists.next()
 	for _, id := range s.order[:n] {

@@ -64,7 +64,8 @@ type Upstream struct {
 	wake      wake.Signal // there are lost jobs, or the owners may have changed
 	written   positions
 	links     *links
-	queues    *queue.Board // nil: the trackers are not asked for them
+	queues    *queue.Board       // nil: the trackers are not asked for them
+	process   *trackerpb.Process // this gateway; nil if the trackers are not told
 
 	mu      sync.Mutex          // guards the fields below; no other lock is taken under it
 	ctx     context.Context     // Run's; nil before Run
@@ -89,7 +90,8 @@ type Config struct {
 	Streams StreamWatcher // of streams of jobs; nil if none is followed
 	Log     *slog.Logger
 	Bounds  kafka.Bounds
-	Lanes   []string // whose queues the trackers are to report; if empty they are not asked
+	Lanes   []string           // whose queues the trackers are to report; if empty they are not asked
+	Process *trackerpb.Process // this gateway, for operators; nil if the trackers are not to be told
 }
 
 // New returns an upstream. Watches begin only once Run runs.
@@ -134,6 +136,7 @@ func New(cfg Config) *Upstream {
 	}
 	return &Upstream{
 		queues:    queues,
+		process:   cfg.Process,
 		owners:    newOwners(cfg.Names, cfg.Kafka, cfg.Bounds),
 		watcher:   cfg.Watcher,
 		log:       cfg.Log,

@@ -132,7 +132,7 @@ func (x Watched_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Watched_Outcome.Descriptor instead.
 func (Watched_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{40, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{44, 0}
 }
 
 type FollowedPart_Outcome int32
@@ -187,7 +187,7 @@ func (x FollowedPart_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FollowedPart_Outcome.Descriptor instead.
 func (FollowedPart_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{51, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{55, 0}
 }
 
 type RequeueDeadResponse_Outcome int32
@@ -248,7 +248,7 @@ func (x RequeueDeadResponse_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RequeueDeadResponse_Outcome.Descriptor instead.
 func (RequeueDeadResponse_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{59, 0}
+	return file_tracker_proto_rawDescGZIP(), []int{63, 0}
 }
 
 // Scope restricts a request to the jobs that its client may see. Each field that is set restricts further, but for
@@ -1844,11 +1844,14 @@ func (x *StatsRequest) GetTags() []*Tag {
 }
 
 type StatsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Counts        []*Count               `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
-	AsOf          int64                  `protobuf:"varint,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
-	Closed        bool                   `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"` // one of the partitions is closed: see ReserveResponse
-	Tagged        bool                   `protobuf:"varint,4,opt,name=tagged,proto3" json:"tagged,omitempty"` // as in ListResponse
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Counts []*Count               `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
+	AsOf   int64                  `protobuf:"varint,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	Closed bool                   `protobuf:"varint,3,opt,name=closed,proto3" json:"closed,omitempty"` // one of the partitions is closed: see ReserveResponse
+	Tagged bool                   `protobuf:"varint,4,opt,name=tagged,proto3" json:"tagged,omitempty"` // as in ListResponse
+	// waits are the lanes of which this tracker knows that a request waits for a worker. They are of all tenants and
+	// partitions, whatever is asked for.
+	Waits         []*LaneWait `protobuf:"bytes,5,rep,name=waits,proto3" json:"waits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1911,6 +1914,66 @@ func (x *StatsResponse) GetTagged() bool {
 	return false
 }
 
+func (x *StatsResponse) GetWaits() []*LaneWait {
+	if x != nil {
+		return x.Waits
+	}
+	return nil
+}
+
+// LaneWait is since when the oldest request of a lane has waited for a worker.
+type LaneWait struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lane          string                 `protobuf:"bytes,1,opt,name=lane,proto3" json:"lane,omitempty"`
+	Since         int64                  `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"` // Unix milliseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaneWait) Reset() {
+	*x = LaneWait{}
+	mi := &file_tracker_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaneWait) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaneWait) ProtoMessage() {}
+
+func (x *LaneWait) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaneWait.ProtoReflect.Descriptor instead.
+func (*LaneWait) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LaneWait) GetLane() string {
+	if x != nil {
+		return x.Lane
+	}
+	return ""
+}
+
+func (x *LaneWait) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 type Count struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
@@ -1923,7 +1986,7 @@ type Count struct {
 
 func (x *Count) Reset() {
 	*x = Count{}
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +1998,7 @@ func (x *Count) String() string {
 func (*Count) ProtoMessage() {}
 
 func (x *Count) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[20]
+	mi := &file_tracker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2011,7 @@ func (x *Count) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Count.ProtoReflect.Descriptor instead.
 func (*Count) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{20}
+	return file_tracker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Count) GetType() string {
@@ -1991,7 +2054,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2066,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[21]
+	mi := &file_tracker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2079,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{21}
+	return file_tracker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Blob) GetKey() string {
@@ -2062,7 +2125,7 @@ type ReserveRequest struct {
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +2137,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[22]
+	mi := &file_tracker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +2150,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{22}
+	return file_tracker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReserveRequest) GetJobId() string {
@@ -2141,7 +2204,7 @@ type ReserveResponse struct {
 
 func (x *ReserveResponse) Reset() {
 	*x = ReserveResponse{}
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2216,7 @@ func (x *ReserveResponse) String() string {
 func (*ReserveResponse) ProtoMessage() {}
 
 func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[23]
+	mi := &file_tracker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2229,7 @@ func (x *ReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveResponse.ProtoReflect.Descriptor instead.
 func (*ReserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{23}
+	return file_tracker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReserveResponse) GetReserved() bool {
@@ -2207,7 +2270,7 @@ type UnreserveRequest struct {
 
 func (x *UnreserveRequest) Reset() {
 	*x = UnreserveRequest{}
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2282,7 @@ func (x *UnreserveRequest) String() string {
 func (*UnreserveRequest) ProtoMessage() {}
 
 func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[24]
+	mi := &file_tracker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2295,7 @@ func (x *UnreserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreserveRequest.ProtoReflect.Descriptor instead.
 func (*UnreserveRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{24}
+	return file_tracker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UnreserveRequest) GetJobId() string {
@@ -2257,7 +2320,7 @@ type UnreserveResponse struct {
 
 func (x *UnreserveResponse) Reset() {
 	*x = UnreserveResponse{}
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2332,7 @@ func (x *UnreserveResponse) String() string {
 func (*UnreserveResponse) ProtoMessage() {}
 
 func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[25]
+	mi := &file_tracker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2345,7 @@ func (x *UnreserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnreserveResponse.ProtoReflect.Descriptor instead.
 func (*UnreserveResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{25}
+	return file_tracker_proto_rawDescGZIP(), []int{26}
 }
 
 type KeepTicketRequest struct {
@@ -2296,7 +2359,7 @@ type KeepTicketRequest struct {
 
 func (x *KeepTicketRequest) Reset() {
 	*x = KeepTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2371,7 @@ func (x *KeepTicketRequest) String() string {
 func (*KeepTicketRequest) ProtoMessage() {}
 
 func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[26]
+	mi := &file_tracker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2384,7 @@ func (x *KeepTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketRequest.ProtoReflect.Descriptor instead.
 func (*KeepTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{26}
+	return file_tracker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KeepTicketRequest) GetTicketId() string {
@@ -2353,7 +2416,7 @@ type KeepTicketResponse struct {
 
 func (x *KeepTicketResponse) Reset() {
 	*x = KeepTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[27]
+	mi := &file_tracker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2428,7 @@ func (x *KeepTicketResponse) String() string {
 func (*KeepTicketResponse) ProtoMessage() {}
 
 func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[27]
+	mi := &file_tracker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2441,7 @@ func (x *KeepTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepTicketResponse.ProtoReflect.Descriptor instead.
 func (*KeepTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{27}
+	return file_tracker_proto_rawDescGZIP(), []int{28}
 }
 
 type TakeTicketRequest struct {
@@ -2390,7 +2453,7 @@ type TakeTicketRequest struct {
 
 func (x *TakeTicketRequest) Reset() {
 	*x = TakeTicketRequest{}
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +2465,7 @@ func (x *TakeTicketRequest) String() string {
 func (*TakeTicketRequest) ProtoMessage() {}
 
 func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[28]
+	mi := &file_tracker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +2478,7 @@ func (x *TakeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketRequest.ProtoReflect.Descriptor instead.
 func (*TakeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{28}
+	return file_tracker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TakeTicketRequest) GetTicketId() string {
@@ -2434,7 +2497,7 @@ type TakeTicketResponse struct {
 
 func (x *TakeTicketResponse) Reset() {
 	*x = TakeTicketResponse{}
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2509,7 @@ func (x *TakeTicketResponse) String() string {
 func (*TakeTicketResponse) ProtoMessage() {}
 
 func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[29]
+	mi := &file_tracker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2522,7 @@ func (x *TakeTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeTicketResponse.ProtoReflect.Descriptor instead.
 func (*TakeTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{29}
+	return file_tracker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TakeTicketResponse) GetIdentity() []byte {
@@ -2476,16 +2539,18 @@ type WatchRequest struct {
 	AddSubjects    []*SubjectAdd          `protobuf:"bytes,3,rep,name=add_subjects,json=addSubjects,proto3" json:"add_subjects,omitempty"`
 	RemoveSubjects []uint32               `protobuf:"varint,4,rep,packed,name=remove_subjects,json=removeSubjects,proto3" json:"remove_subjects,omitempty"` // handles; removed before the adds of the same message
 	// queues asks for a report of the lanes' queues, from now on.
-	Queues        bool       `protobuf:"varint,5,opt,name=queues,proto3" json:"queues,omitempty"`
-	AddLists      []*ListAdd `protobuf:"bytes,6,rep,name=add_lists,json=addLists,proto3" json:"add_lists,omitempty"`
-	RemoveLists   []uint32   `protobuf:"varint,7,rep,packed,name=remove_lists,json=removeLists,proto3" json:"remove_lists,omitempty"` // handles; removed before the adds of the same message
+	Queues      bool       `protobuf:"varint,5,opt,name=queues,proto3" json:"queues,omitempty"`
+	AddLists    []*ListAdd `protobuf:"bytes,6,rep,name=add_lists,json=addLists,proto3" json:"add_lists,omitempty"`
+	RemoveLists []uint32   `protobuf:"varint,7,rep,packed,name=remove_lists,json=removeLists,proto3" json:"remove_lists,omitempty"` // handles; removed before the adds of the same message
+	// gateway is who has opened the stream; in its first message.
+	Gateway       *Process `protobuf:"bytes,8,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tracker_proto_msgTypes[30]
+	mi := &file_tracker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2562,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[30]
+	mi := &file_tracker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2575,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{30}
+	return file_tracker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchRequest) GetAdd() []*WatchAdd {
@@ -2562,6 +2627,186 @@ func (x *WatchRequest) GetRemoveLists() []uint32 {
 	return nil
 }
 
+func (x *WatchRequest) GetGateway() *Process {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+// Process is one run of a gateway or a tracker.
+type Process struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`                       // of the release
+	Revision      string                 `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`                     // of the source
+	StartedAt     int64                  `protobuf:"varint,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"` // Unix milliseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Process) Reset() {
+	*x = Process{}
+	mi := &file_tracker_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Process) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Process) ProtoMessage() {}
+
+func (x *Process) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Process.ProtoReflect.Descriptor instead.
+func (*Process) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Process) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Process) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Process) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *Process) GetStartedAt() int64 {
+	if x != nil {
+		return x.StartedAt
+	}
+	return 0
+}
+
+type AboutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AboutRequest) Reset() {
+	*x = AboutRequest{}
+	mi := &file_tracker_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AboutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AboutRequest) ProtoMessage() {}
+
+func (x *AboutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AboutRequest.ProtoReflect.Descriptor instead.
+func (*AboutRequest) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{33}
+}
+
+type AboutResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tracker       *Process               `protobuf:"bytes,1,opt,name=tracker,proto3" json:"tracker,omitempty"`
+	Ready         int32                  `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`         // partitions that it owns and answers for
+	Restoring     int32                  `protobuf:"varint,3,opt,name=restoring,proto3" json:"restoring,omitempty"` // partitions that it owns and does not answer for yet
+	Gateways      []*Process             `protobuf:"bytes,4,rep,name=gateways,proto3" json:"gateways,omitempty"`    // whose watch streams are open, each once; 1,000 at most
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AboutResponse) Reset() {
+	*x = AboutResponse{}
+	mi := &file_tracker_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AboutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AboutResponse) ProtoMessage() {}
+
+func (x *AboutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tracker_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AboutResponse.ProtoReflect.Descriptor instead.
+func (*AboutResponse) Descriptor() ([]byte, []int) {
+	return file_tracker_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *AboutResponse) GetTracker() *Process {
+	if x != nil {
+		return x.Tracker
+	}
+	return nil
+}
+
+func (x *AboutResponse) GetReady() int32 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *AboutResponse) GetRestoring() int32 {
+	if x != nil {
+		return x.Restoring
+	}
+	return 0
+}
+
+func (x *AboutResponse) GetGateways() []*Process {
+	if x != nil {
+		return x.Gateways
+	}
+	return nil
+}
+
 // ListAdd watches the jobs of a list, from now on, in every partition that the tracker owns, now or later. A change is
 // compared with each list of its tenant, so a stream may have 2,000 lists, and 200 of one tenant: with more it is closed.
 type ListAdd struct {
@@ -2574,7 +2819,7 @@ type ListAdd struct {
 
 func (x *ListAdd) Reset() {
 	*x = ListAdd{}
-	mi := &file_tracker_proto_msgTypes[31]
+	mi := &file_tracker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2831,7 @@ func (x *ListAdd) String() string {
 func (*ListAdd) ProtoMessage() {}
 
 func (x *ListAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[31]
+	mi := &file_tracker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2844,7 @@ func (x *ListAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAdd.ProtoReflect.Descriptor instead.
 func (*ListAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{31}
+	return file_tracker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListAdd) GetHandle() uint32 {
@@ -2629,7 +2874,7 @@ type SubjectAdd struct {
 
 func (x *SubjectAdd) Reset() {
 	*x = SubjectAdd{}
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2886,7 @@ func (x *SubjectAdd) String() string {
 func (*SubjectAdd) ProtoMessage() {}
 
 func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[32]
+	mi := &file_tracker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2899,7 @@ func (x *SubjectAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectAdd.ProtoReflect.Descriptor instead.
 func (*SubjectAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{32}
+	return file_tracker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SubjectAdd) GetHandle() uint32 {
@@ -2706,7 +2951,7 @@ type WatchAdd struct {
 
 func (x *WatchAdd) Reset() {
 	*x = WatchAdd{}
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2718,7 +2963,7 @@ func (x *WatchAdd) String() string {
 func (*WatchAdd) ProtoMessage() {}
 
 func (x *WatchAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[33]
+	mi := &file_tracker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +2976,7 @@ func (x *WatchAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAdd.ProtoReflect.Descriptor instead.
 func (*WatchAdd) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{33}
+	return file_tracker_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchAdd) GetJobId() string {
@@ -2812,7 +3057,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +3069,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[34]
+	mi := &file_tracker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +3082,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{34}
+	return file_tracker_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WatchResponse) GetWatched() []*Watched {
@@ -2889,7 +3134,7 @@ type ListChanges struct {
 
 func (x *ListChanges) Reset() {
 	*x = ListChanges{}
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3146,7 @@ func (x *ListChanges) String() string {
 func (*ListChanges) ProtoMessage() {}
 
 func (x *ListChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[35]
+	mi := &file_tracker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3159,7 @@ func (x *ListChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChanges.ProtoReflect.Descriptor instead.
 func (*ListChanges) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{35}
+	return file_tracker_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListChanges) GetHandle() uint32 {
@@ -2951,7 +3196,7 @@ type ListChange struct {
 
 func (x *ListChange) Reset() {
 	*x = ListChange{}
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2963,7 +3208,7 @@ func (x *ListChange) String() string {
 func (*ListChange) ProtoMessage() {}
 
 func (x *ListChange) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[36]
+	mi := &file_tracker_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2976,7 +3221,7 @@ func (x *ListChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChange.ProtoReflect.Descriptor instead.
 func (*ListChange) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{36}
+	return file_tracker_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListChange) GetJobId() string {
@@ -3023,7 +3268,7 @@ type Queues struct {
 
 func (x *Queues) Reset() {
 	*x = Queues{}
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3280,7 @@ func (x *Queues) String() string {
 func (*Queues) ProtoMessage() {}
 
 func (x *Queues) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[37]
+	mi := &file_tracker_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3293,7 @@ func (x *Queues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queues.ProtoReflect.Descriptor instead.
 func (*Queues) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{37}
+	return file_tracker_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Queues) GetPartitions() []int32 {
@@ -3093,7 +3338,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3350,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[38]
+	mi := &file_tracker_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3363,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{38}
+	return file_tracker_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Queue) GetLane() string {
@@ -3173,7 +3418,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3185,7 +3430,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[39]
+	mi := &file_tracker_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3198,7 +3443,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{39}
+	return file_tracker_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Coverage) GetPartition() int32 {
@@ -3269,7 +3514,7 @@ type Watched struct {
 
 func (x *Watched) Reset() {
 	*x = Watched{}
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3281,7 +3526,7 @@ func (x *Watched) String() string {
 func (*Watched) ProtoMessage() {}
 
 func (x *Watched) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[40]
+	mi := &file_tracker_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3294,7 +3539,7 @@ func (x *Watched) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watched.ProtoReflect.Descriptor instead.
 func (*Watched) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{40}
+	return file_tracker_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Watched) GetJobId() string {
@@ -3374,7 +3619,7 @@ type StreamCursor struct {
 
 func (x *StreamCursor) Reset() {
 	*x = StreamCursor{}
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3631,7 @@ func (x *StreamCursor) String() string {
 func (*StreamCursor) ProtoMessage() {}
 
 func (x *StreamCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[41]
+	mi := &file_tracker_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3644,7 @@ func (x *StreamCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCursor.ProtoReflect.Descriptor instead.
 func (*StreamCursor) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{41}
+	return file_tracker_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StreamCursor) GetDispatch() int32 {
@@ -3434,7 +3679,7 @@ type StreamsRequest struct {
 
 func (x *StreamsRequest) Reset() {
 	*x = StreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3446,7 +3691,7 @@ func (x *StreamsRequest) String() string {
 func (*StreamsRequest) ProtoMessage() {}
 
 func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[42]
+	mi := &file_tracker_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3459,7 +3704,7 @@ func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsRequest.ProtoReflect.Descriptor instead.
 func (*StreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{42}
+	return file_tracker_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StreamsRequest) GetJobId() string {
@@ -3493,7 +3738,7 @@ type StreamsResponse struct {
 
 func (x *StreamsResponse) Reset() {
 	*x = StreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[43]
+	mi := &file_tracker_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3505,7 +3750,7 @@ func (x *StreamsResponse) String() string {
 func (*StreamsResponse) ProtoMessage() {}
 
 func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[43]
+	mi := &file_tracker_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3518,7 +3763,7 @@ func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsResponse.ProtoReflect.Descriptor instead.
 func (*StreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{43}
+	return file_tracker_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StreamsResponse) GetStreams() []*StreamState {
@@ -3549,7 +3794,7 @@ type StreamState struct {
 
 func (x *StreamState) Reset() {
 	*x = StreamState{}
-	mi := &file_tracker_proto_msgTypes[44]
+	mi := &file_tracker_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +3806,7 @@ func (x *StreamState) String() string {
 func (*StreamState) ProtoMessage() {}
 
 func (x *StreamState) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[44]
+	mi := &file_tracker_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +3819,7 @@ func (x *StreamState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamState.ProtoReflect.Descriptor instead.
 func (*StreamState) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{44}
+	return file_tracker_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StreamState) GetName() string {
@@ -3622,7 +3867,7 @@ type ReadStreamRequest struct {
 
 func (x *ReadStreamRequest) Reset() {
 	*x = ReadStreamRequest{}
-	mi := &file_tracker_proto_msgTypes[45]
+	mi := &file_tracker_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3634,7 +3879,7 @@ func (x *ReadStreamRequest) String() string {
 func (*ReadStreamRequest) ProtoMessage() {}
 
 func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[45]
+	mi := &file_tracker_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3647,7 +3892,7 @@ func (x *ReadStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamRequest.ProtoReflect.Descriptor instead.
 func (*ReadStreamRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{45}
+	return file_tracker_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReadStreamRequest) GetJobId() string {
@@ -3708,7 +3953,7 @@ type ReadStreamResponse struct {
 
 func (x *ReadStreamResponse) Reset() {
 	*x = ReadStreamResponse{}
-	mi := &file_tracker_proto_msgTypes[46]
+	mi := &file_tracker_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3720,7 +3965,7 @@ func (x *ReadStreamResponse) String() string {
 func (*ReadStreamResponse) ProtoMessage() {}
 
 func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[46]
+	mi := &file_tracker_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3733,7 +3978,7 @@ func (x *ReadStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadStreamResponse.ProtoReflect.Descriptor instead.
 func (*ReadStreamResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{46}
+	return file_tracker_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReadStreamResponse) GetPart() *StreamPart {
@@ -3769,7 +4014,7 @@ type StreamPart struct {
 
 func (x *StreamPart) Reset() {
 	*x = StreamPart{}
-	mi := &file_tracker_proto_msgTypes[47]
+	mi := &file_tracker_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3781,7 +4026,7 @@ func (x *StreamPart) String() string {
 func (*StreamPart) ProtoMessage() {}
 
 func (x *StreamPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[47]
+	mi := &file_tracker_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3794,7 +4039,7 @@ func (x *StreamPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamPart.ProtoReflect.Descriptor instead.
 func (*StreamPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{47}
+	return file_tracker_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StreamPart) GetKind() string {
@@ -3870,7 +4115,7 @@ type FollowStreamsRequest struct {
 
 func (x *FollowStreamsRequest) Reset() {
 	*x = FollowStreamsRequest{}
-	mi := &file_tracker_proto_msgTypes[48]
+	mi := &file_tracker_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3882,7 +4127,7 @@ func (x *FollowStreamsRequest) String() string {
 func (*FollowStreamsRequest) ProtoMessage() {}
 
 func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[48]
+	mi := &file_tracker_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3895,7 +4140,7 @@ func (x *FollowStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsRequest.ProtoReflect.Descriptor instead.
 func (*FollowStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{48}
+	return file_tracker_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *FollowStreamsRequest) GetAdd() []*StreamFollow {
@@ -3926,7 +4171,7 @@ type StreamFollow struct {
 
 func (x *StreamFollow) Reset() {
 	*x = StreamFollow{}
-	mi := &file_tracker_proto_msgTypes[49]
+	mi := &file_tracker_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3938,7 +4183,7 @@ func (x *StreamFollow) String() string {
 func (*StreamFollow) ProtoMessage() {}
 
 func (x *StreamFollow) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[49]
+	mi := &file_tracker_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +4196,7 @@ func (x *StreamFollow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamFollow.ProtoReflect.Descriptor instead.
 func (*StreamFollow) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{49}
+	return file_tracker_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StreamFollow) GetHandle() uint32 {
@@ -4005,7 +4250,7 @@ type FollowStreamsResponse struct {
 
 func (x *FollowStreamsResponse) Reset() {
 	*x = FollowStreamsResponse{}
-	mi := &file_tracker_proto_msgTypes[50]
+	mi := &file_tracker_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4017,7 +4262,7 @@ func (x *FollowStreamsResponse) String() string {
 func (*FollowStreamsResponse) ProtoMessage() {}
 
 func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[50]
+	mi := &file_tracker_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4030,7 +4275,7 @@ func (x *FollowStreamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStreamsResponse.ProtoReflect.Descriptor instead.
 func (*FollowStreamsResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{50}
+	return file_tracker_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FollowStreamsResponse) GetParts() []*FollowedPart {
@@ -4054,7 +4299,7 @@ type FollowedPart struct {
 
 func (x *FollowedPart) Reset() {
 	*x = FollowedPart{}
-	mi := &file_tracker_proto_msgTypes[51]
+	mi := &file_tracker_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4066,7 +4311,7 @@ func (x *FollowedPart) String() string {
 func (*FollowedPart) ProtoMessage() {}
 
 func (x *FollowedPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[51]
+	mi := &file_tracker_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4079,7 +4324,7 @@ func (x *FollowedPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowedPart.ProtoReflect.Descriptor instead.
 func (*FollowedPart) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{51}
+	return file_tracker_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *FollowedPart) GetHandle() uint32 {
@@ -4130,7 +4375,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_tracker_proto_msgTypes[52]
+	mi := &file_tracker_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4142,7 +4387,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[52]
+	mi := &file_tracker_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4155,7 +4400,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{52}
+	return file_tracker_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DeadLetter) GetOffset() int64 {
@@ -4266,7 +4511,7 @@ type DeadHeader struct {
 
 func (x *DeadHeader) Reset() {
 	*x = DeadHeader{}
-	mi := &file_tracker_proto_msgTypes[53]
+	mi := &file_tracker_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4278,7 +4523,7 @@ func (x *DeadHeader) String() string {
 func (*DeadHeader) ProtoMessage() {}
 
 func (x *DeadHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[53]
+	mi := &file_tracker_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4291,7 +4536,7 @@ func (x *DeadHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadHeader.ProtoReflect.Descriptor instead.
 func (*DeadHeader) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{53}
+	return file_tracker_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DeadHeader) GetKey() string {
@@ -4319,7 +4564,7 @@ type ListDeadRequest struct {
 
 func (x *ListDeadRequest) Reset() {
 	*x = ListDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[54]
+	mi := &file_tracker_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4331,7 +4576,7 @@ func (x *ListDeadRequest) String() string {
 func (*ListDeadRequest) ProtoMessage() {}
 
 func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[54]
+	mi := &file_tracker_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4344,7 +4589,7 @@ func (x *ListDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{54}
+	return file_tracker_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListDeadRequest) GetBefore() int64 {
@@ -4372,7 +4617,7 @@ type ListDeadResponse struct {
 
 func (x *ListDeadResponse) Reset() {
 	*x = ListDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[55]
+	mi := &file_tracker_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4384,7 +4629,7 @@ func (x *ListDeadResponse) String() string {
 func (*ListDeadResponse) ProtoMessage() {}
 
 func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[55]
+	mi := &file_tracker_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4397,7 +4642,7 @@ func (x *ListDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{55}
+	return file_tracker_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListDeadResponse) GetLetters() []*DeadLetter {
@@ -4423,7 +4668,7 @@ type GetDeadRequest struct {
 
 func (x *GetDeadRequest) Reset() {
 	*x = GetDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[56]
+	mi := &file_tracker_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4435,7 +4680,7 @@ func (x *GetDeadRequest) String() string {
 func (*GetDeadRequest) ProtoMessage() {}
 
 func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[56]
+	mi := &file_tracker_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4448,7 +4693,7 @@ func (x *GetDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadRequest.ProtoReflect.Descriptor instead.
 func (*GetDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{56}
+	return file_tracker_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetDeadRequest) GetOffset() int64 {
@@ -4467,7 +4712,7 @@ type GetDeadResponse struct {
 
 func (x *GetDeadResponse) Reset() {
 	*x = GetDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[57]
+	mi := &file_tracker_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4479,7 +4724,7 @@ func (x *GetDeadResponse) String() string {
 func (*GetDeadResponse) ProtoMessage() {}
 
 func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[57]
+	mi := &file_tracker_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4492,7 +4737,7 @@ func (x *GetDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadResponse.ProtoReflect.Descriptor instead.
 func (*GetDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{57}
+	return file_tracker_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetDeadResponse) GetLetter() *DeadLetter {
@@ -4513,7 +4758,7 @@ type RequeueDeadRequest struct {
 
 func (x *RequeueDeadRequest) Reset() {
 	*x = RequeueDeadRequest{}
-	mi := &file_tracker_proto_msgTypes[58]
+	mi := &file_tracker_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4525,7 +4770,7 @@ func (x *RequeueDeadRequest) String() string {
 func (*RequeueDeadRequest) ProtoMessage() {}
 
 func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[58]
+	mi := &file_tracker_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4538,7 +4783,7 @@ func (x *RequeueDeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequeueDeadRequest.ProtoReflect.Descriptor instead.
 func (*RequeueDeadRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{58}
+	return file_tracker_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RequeueDeadRequest) GetOffset() int64 {
@@ -4566,7 +4811,7 @@ type RequeueDeadResponse struct {
 
 func (x *RequeueDeadResponse) Reset() {
 	*x = RequeueDeadResponse{}
-	mi := &file_tracker_proto_msgTypes[59]
+	mi := &file_tracker_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4578,7 +4823,7 @@ func (x *RequeueDeadResponse) String() string {
 func (*RequeueDeadResponse) ProtoMessage() {}
 
 func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[59]
+	mi := &file_tracker_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4591,7 +4836,7 @@ func (x *RequeueDeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequeueDeadResponse.ProtoReflect.Descriptor instead.
 func (*RequeueDeadResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{59}
+	return file_tracker_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RequeueDeadResponse) GetOutcome() RequeueDeadResponse_Outcome {
@@ -4626,7 +4871,7 @@ type ActivityRequest struct {
 
 func (x *ActivityRequest) Reset() {
 	*x = ActivityRequest{}
-	mi := &file_tracker_proto_msgTypes[60]
+	mi := &file_tracker_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4638,7 +4883,7 @@ func (x *ActivityRequest) String() string {
 func (*ActivityRequest) ProtoMessage() {}
 
 func (x *ActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[60]
+	mi := &file_tracker_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4651,7 +4896,7 @@ func (x *ActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityRequest.ProtoReflect.Descriptor instead.
 func (*ActivityRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{60}
+	return file_tracker_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ActivityRequest) GetTenant() string {
@@ -4687,7 +4932,7 @@ type ActivityResponse struct {
 
 func (x *ActivityResponse) Reset() {
 	*x = ActivityResponse{}
-	mi := &file_tracker_proto_msgTypes[61]
+	mi := &file_tracker_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4699,7 +4944,7 @@ func (x *ActivityResponse) String() string {
 func (*ActivityResponse) ProtoMessage() {}
 
 func (x *ActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[61]
+	mi := &file_tracker_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4712,7 +4957,7 @@ func (x *ActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivityResponse.ProtoReflect.Descriptor instead.
 func (*ActivityResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{61}
+	return file_tracker_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ActivityResponse) GetLanes() []*LaneActivity {
@@ -4757,7 +5002,7 @@ type LaneActivity struct {
 
 func (x *LaneActivity) Reset() {
 	*x = LaneActivity{}
-	mi := &file_tracker_proto_msgTypes[62]
+	mi := &file_tracker_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4769,7 +5014,7 @@ func (x *LaneActivity) String() string {
 func (*LaneActivity) ProtoMessage() {}
 
 func (x *LaneActivity) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[62]
+	mi := &file_tracker_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4782,7 +5027,7 @@ func (x *LaneActivity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaneActivity.ProtoReflect.Descriptor instead.
 func (*LaneActivity) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{62}
+	return file_tracker_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *LaneActivity) GetLane() string {
@@ -4829,7 +5074,7 @@ type WorkersRequest struct {
 
 func (x *WorkersRequest) Reset() {
 	*x = WorkersRequest{}
-	mi := &file_tracker_proto_msgTypes[63]
+	mi := &file_tracker_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4841,7 +5086,7 @@ func (x *WorkersRequest) String() string {
 func (*WorkersRequest) ProtoMessage() {}
 
 func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[63]
+	mi := &file_tracker_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4854,7 +5099,7 @@ func (x *WorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersRequest.ProtoReflect.Descriptor instead.
 func (*WorkersRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{63}
+	return file_tracker_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *WorkersRequest) GetPartitions() []int32 {
@@ -4877,7 +5122,7 @@ type WorkersResponse struct {
 
 func (x *WorkersResponse) Reset() {
 	*x = WorkersResponse{}
-	mi := &file_tracker_proto_msgTypes[64]
+	mi := &file_tracker_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4889,7 +5134,7 @@ func (x *WorkersResponse) String() string {
 func (*WorkersResponse) ProtoMessage() {}
 
 func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[64]
+	mi := &file_tracker_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4902,7 +5147,7 @@ func (x *WorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersResponse.ProtoReflect.Descriptor instead.
 func (*WorkersResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{64}
+	return file_tracker_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *WorkersResponse) GetWorkers() []*Worker {
@@ -4948,7 +5193,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_tracker_proto_msgTypes[65]
+	mi := &file_tracker_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4960,7 +5205,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[65]
+	mi := &file_tracker_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4973,7 +5218,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{65}
+	return file_tracker_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Worker) GetName() string {
@@ -5029,7 +5274,7 @@ type HeldJob struct {
 
 func (x *HeldJob) Reset() {
 	*x = HeldJob{}
-	mi := &file_tracker_proto_msgTypes[66]
+	mi := &file_tracker_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5041,7 +5286,7 @@ func (x *HeldJob) String() string {
 func (*HeldJob) ProtoMessage() {}
 
 func (x *HeldJob) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[66]
+	mi := &file_tracker_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5054,7 +5299,7 @@ func (x *HeldJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldJob.ProtoReflect.Descriptor instead.
 func (*HeldJob) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{66}
+	return file_tracker_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *HeldJob) GetJobId() string {
@@ -5140,7 +5385,7 @@ type LaneWork struct {
 
 func (x *LaneWork) Reset() {
 	*x = LaneWork{}
-	mi := &file_tracker_proto_msgTypes[67]
+	mi := &file_tracker_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5152,7 +5397,7 @@ func (x *LaneWork) String() string {
 func (*LaneWork) ProtoMessage() {}
 
 func (x *LaneWork) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[67]
+	mi := &file_tracker_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5165,7 +5410,7 @@ func (x *LaneWork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaneWork.ProtoReflect.Descriptor instead.
 func (*LaneWork) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{67}
+	return file_tracker_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *LaneWork) GetLane() string {
@@ -5208,7 +5453,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_tracker_proto_msgTypes[68]
+	mi := &file_tracker_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5220,7 +5465,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[68]
+	mi := &file_tracker_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5233,7 +5478,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{68}
+	return file_tracker_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListAuditRequest) GetBefore() int64 {
@@ -5269,7 +5514,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_tracker_proto_msgTypes[69]
+	mi := &file_tracker_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5281,7 +5526,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[69]
+	mi := &file_tracker_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5294,7 +5539,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{69}
+	return file_tracker_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListAuditResponse) GetRecords() []*AuditRecord {
@@ -5329,7 +5574,7 @@ type AuditRecord struct {
 
 func (x *AuditRecord) Reset() {
 	*x = AuditRecord{}
-	mi := &file_tracker_proto_msgTypes[70]
+	mi := &file_tracker_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5341,7 +5586,7 @@ func (x *AuditRecord) String() string {
 func (*AuditRecord) ProtoMessage() {}
 
 func (x *AuditRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_tracker_proto_msgTypes[70]
+	mi := &file_tracker_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5354,7 +5599,7 @@ func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
 func (*AuditRecord) Descriptor() ([]byte, []int) {
-	return file_tracker_proto_rawDescGZIP(), []int{70}
+	return file_tracker_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *AuditRecord) GetOffset() int64 {
@@ -5529,12 +5774,16 @@ const file_tracker_proto_rawDesc = "" +
 	"partitions\x123\n" +
 	"\x05fresh\x18\x03 \x03(\v2\x1d.ackwire.tracker.v1.FreshnessR\x05fresh\x12/\n" +
 	"\x05scope\x18\x04 \x01(\v2\x19.ackwire.tracker.v1.ScopeR\x05scope\x12+\n" +
-	"\x04tags\x18\x05 \x03(\v2\x17.ackwire.tracker.v1.TagR\x04tags\"\x87\x01\n" +
+	"\x04tags\x18\x05 \x03(\v2\x17.ackwire.tracker.v1.TagR\x04tags\"\xbb\x01\n" +
 	"\rStatsResponse\x121\n" +
 	"\x06counts\x18\x01 \x03(\v2\x19.ackwire.tracker.v1.CountR\x06counts\x12\x13\n" +
 	"\x05as_of\x18\x02 \x01(\x03R\x04asOf\x12\x16\n" +
 	"\x06closed\x18\x03 \x01(\bR\x06closed\x12\x16\n" +
-	"\x06tagged\x18\x04 \x01(\bR\x06tagged\"Y\n" +
+	"\x06tagged\x18\x04 \x01(\bR\x06tagged\x122\n" +
+	"\x05waits\x18\x05 \x03(\v2\x1c.ackwire.tracker.v1.LaneWaitR\x05waits\"4\n" +
+	"\bLaneWait\x12\x12\n" +
+	"\x04lane\x18\x01 \x01(\tR\x04lane\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\"Y\n" +
 	"\x05Count\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04lane\x18\x02 \x01(\tR\x04lane\x12\x14\n" +
@@ -5568,7 +5817,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\x11TakeTicketRequest\x12\x1b\n" +
 	"\tticket_id\x18\x01 \x01(\tR\bticketId\"0\n" +
 	"\x12TakeTicketResponse\x12\x1a\n" +
-	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xb7\x02\n" +
+	"\bidentity\x18\x01 \x01(\fR\bidentity\"\xee\x02\n" +
 	"\fWatchRequest\x12.\n" +
 	"\x03add\x18\x01 \x03(\v2\x1c.ackwire.tracker.v1.WatchAddR\x03add\x12\x16\n" +
 	"\x06remove\x18\x02 \x03(\tR\x06remove\x12A\n" +
@@ -5576,7 +5825,20 @@ const file_tracker_proto_rawDesc = "" +
 	"\x0fremove_subjects\x18\x04 \x03(\rR\x0eremoveSubjects\x12\x16\n" +
 	"\x06queues\x18\x05 \x01(\bR\x06queues\x128\n" +
 	"\tadd_lists\x18\x06 \x03(\v2\x1b.ackwire.tracker.v1.ListAddR\baddLists\x12!\n" +
-	"\fremove_lists\x18\a \x03(\rR\vremoveLists\"V\n" +
+	"\fremove_lists\x18\a \x03(\rR\vremoveLists\x125\n" +
+	"\agateway\x18\b \x01(\v2\x1b.ackwire.tracker.v1.ProcessR\agateway\"r\n" +
+	"\aProcess\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\tR\brevision\x12\x1d\n" +
+	"\n" +
+	"started_at\x18\x04 \x01(\x03R\tstartedAt\"\x0e\n" +
+	"\fAboutRequest\"\xb3\x01\n" +
+	"\rAboutResponse\x125\n" +
+	"\atracker\x18\x01 \x01(\v2\x1b.ackwire.tracker.v1.ProcessR\atracker\x12\x14\n" +
+	"\x05ready\x18\x02 \x01(\x05R\x05ready\x12\x1c\n" +
+	"\trestoring\x18\x03 \x01(\x05R\trestoring\x127\n" +
+	"\bgateways\x18\x04 \x03(\v2\x1b.ackwire.tracker.v1.ProcessR\bgateways\"V\n" +
 	"\aListAdd\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\x123\n" +
 	"\x04list\x18\x02 \x01(\v2\x1f.ackwire.tracker.v1.ListRequestR\x04list\"V\n" +
@@ -5820,7 +6082,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\vAuditRecord\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\fR\x05value2\xb3\r\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value2\x86\x0e\n" +
 	"\aTracker\x12K\n" +
 	"\x03Get\x12\x1e.ackwire.tracker.v1.GetRequest\x1a\x1f.ackwire.tracker.v1.GetResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\aReserve\x12\".ackwire.tracker.v1.ReserveRequest\x1a#.ackwire.tracker.v1.ReserveResponse\x12X\n" +
@@ -5842,7 +6104,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\vRequeueDead\x12&.ackwire.tracker.v1.RequeueDeadRequest\x1a'.ackwire.tracker.v1.RequeueDeadResponse\x12W\n" +
 	"\aWorkers\x12\".ackwire.tracker.v1.WorkersRequest\x1a#.ackwire.tracker.v1.WorkersResponse\"\x03\x90\x02\x01\x12Z\n" +
 	"\bActivity\x12#.ackwire.tracker.v1.ActivityRequest\x1a$.ackwire.tracker.v1.ActivityResponse\"\x03\x90\x02\x01\x12]\n" +
-	"\tListAudit\x12$.ackwire.tracker.v1.ListAuditRequest\x1a%.ackwire.tracker.v1.ListAuditResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\tListAudit\x12$.ackwire.tracker.v1.ListAuditRequest\x1a%.ackwire.tracker.v1.ListAuditResponse\"\x03\x90\x02\x01\x12Q\n" +
+	"\x05About\x12 .ackwire.tracker.v1.AboutRequest\x1a!.ackwire.tracker.v1.AboutResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\x05Watch\x12 .ackwire.tracker.v1.WatchRequest\x1a!.ackwire.tracker.v1.WatchResponse(\x010\x01B.Z,github.com/ackwire/ackwire/schemas/trackerpbb\x06proto3"
 
 var (
@@ -5858,7 +6121,7 @@ func file_tracker_proto_rawDescGZIP() []byte {
 }
 
 var file_tracker_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
+var file_tracker_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_tracker_proto_goTypes = []any{
 	(HistoryEvent_Verdict)(0),        // 0: ackwire.tracker.v1.HistoryEvent.Verdict
 	(Watched_Outcome)(0),             // 1: ackwire.tracker.v1.Watched.Outcome
@@ -5884,64 +6147,68 @@ var file_tracker_proto_goTypes = []any{
 	(*ListedJob)(nil),                // 21: ackwire.tracker.v1.ListedJob
 	(*StatsRequest)(nil),             // 22: ackwire.tracker.v1.StatsRequest
 	(*StatsResponse)(nil),            // 23: ackwire.tracker.v1.StatsResponse
-	(*Count)(nil),                    // 24: ackwire.tracker.v1.Count
-	(*Blob)(nil),                     // 25: ackwire.tracker.v1.Blob
-	(*ReserveRequest)(nil),           // 26: ackwire.tracker.v1.ReserveRequest
-	(*ReserveResponse)(nil),          // 27: ackwire.tracker.v1.ReserveResponse
-	(*UnreserveRequest)(nil),         // 28: ackwire.tracker.v1.UnreserveRequest
-	(*UnreserveResponse)(nil),        // 29: ackwire.tracker.v1.UnreserveResponse
-	(*KeepTicketRequest)(nil),        // 30: ackwire.tracker.v1.KeepTicketRequest
-	(*KeepTicketResponse)(nil),       // 31: ackwire.tracker.v1.KeepTicketResponse
-	(*TakeTicketRequest)(nil),        // 32: ackwire.tracker.v1.TakeTicketRequest
-	(*TakeTicketResponse)(nil),       // 33: ackwire.tracker.v1.TakeTicketResponse
-	(*WatchRequest)(nil),             // 34: ackwire.tracker.v1.WatchRequest
-	(*ListAdd)(nil),                  // 35: ackwire.tracker.v1.ListAdd
-	(*SubjectAdd)(nil),               // 36: ackwire.tracker.v1.SubjectAdd
-	(*WatchAdd)(nil),                 // 37: ackwire.tracker.v1.WatchAdd
-	(*WatchResponse)(nil),            // 38: ackwire.tracker.v1.WatchResponse
-	(*ListChanges)(nil),              // 39: ackwire.tracker.v1.ListChanges
-	(*ListChange)(nil),               // 40: ackwire.tracker.v1.ListChange
-	(*Queues)(nil),                   // 41: ackwire.tracker.v1.Queues
-	(*Queue)(nil),                    // 42: ackwire.tracker.v1.Queue
-	(*Coverage)(nil),                 // 43: ackwire.tracker.v1.Coverage
-	(*Watched)(nil),                  // 44: ackwire.tracker.v1.Watched
-	(*StreamCursor)(nil),             // 45: ackwire.tracker.v1.StreamCursor
-	(*StreamsRequest)(nil),           // 46: ackwire.tracker.v1.StreamsRequest
-	(*StreamsResponse)(nil),          // 47: ackwire.tracker.v1.StreamsResponse
-	(*StreamState)(nil),              // 48: ackwire.tracker.v1.StreamState
-	(*ReadStreamRequest)(nil),        // 49: ackwire.tracker.v1.ReadStreamRequest
-	(*ReadStreamResponse)(nil),       // 50: ackwire.tracker.v1.ReadStreamResponse
-	(*StreamPart)(nil),               // 51: ackwire.tracker.v1.StreamPart
-	(*FollowStreamsRequest)(nil),     // 52: ackwire.tracker.v1.FollowStreamsRequest
-	(*StreamFollow)(nil),             // 53: ackwire.tracker.v1.StreamFollow
-	(*FollowStreamsResponse)(nil),    // 54: ackwire.tracker.v1.FollowStreamsResponse
-	(*FollowedPart)(nil),             // 55: ackwire.tracker.v1.FollowedPart
-	(*DeadLetter)(nil),               // 56: ackwire.tracker.v1.DeadLetter
-	(*DeadHeader)(nil),               // 57: ackwire.tracker.v1.DeadHeader
-	(*ListDeadRequest)(nil),          // 58: ackwire.tracker.v1.ListDeadRequest
-	(*ListDeadResponse)(nil),         // 59: ackwire.tracker.v1.ListDeadResponse
-	(*GetDeadRequest)(nil),           // 60: ackwire.tracker.v1.GetDeadRequest
-	(*GetDeadResponse)(nil),          // 61: ackwire.tracker.v1.GetDeadResponse
-	(*RequeueDeadRequest)(nil),       // 62: ackwire.tracker.v1.RequeueDeadRequest
-	(*RequeueDeadResponse)(nil),      // 63: ackwire.tracker.v1.RequeueDeadResponse
-	(*ActivityRequest)(nil),          // 64: ackwire.tracker.v1.ActivityRequest
-	(*ActivityResponse)(nil),         // 65: ackwire.tracker.v1.ActivityResponse
-	(*LaneActivity)(nil),             // 66: ackwire.tracker.v1.LaneActivity
-	(*WorkersRequest)(nil),           // 67: ackwire.tracker.v1.WorkersRequest
-	(*WorkersResponse)(nil),          // 68: ackwire.tracker.v1.WorkersResponse
-	(*Worker)(nil),                   // 69: ackwire.tracker.v1.Worker
-	(*HeldJob)(nil),                  // 70: ackwire.tracker.v1.HeldJob
-	(*LaneWork)(nil),                 // 71: ackwire.tracker.v1.LaneWork
-	(*ListAuditRequest)(nil),         // 72: ackwire.tracker.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),        // 73: ackwire.tracker.v1.ListAuditResponse
-	(*AuditRecord)(nil),              // 74: ackwire.tracker.v1.AuditRecord
+	(*LaneWait)(nil),                 // 24: ackwire.tracker.v1.LaneWait
+	(*Count)(nil),                    // 25: ackwire.tracker.v1.Count
+	(*Blob)(nil),                     // 26: ackwire.tracker.v1.Blob
+	(*ReserveRequest)(nil),           // 27: ackwire.tracker.v1.ReserveRequest
+	(*ReserveResponse)(nil),          // 28: ackwire.tracker.v1.ReserveResponse
+	(*UnreserveRequest)(nil),         // 29: ackwire.tracker.v1.UnreserveRequest
+	(*UnreserveResponse)(nil),        // 30: ackwire.tracker.v1.UnreserveResponse
+	(*KeepTicketRequest)(nil),        // 31: ackwire.tracker.v1.KeepTicketRequest
+	(*KeepTicketResponse)(nil),       // 32: ackwire.tracker.v1.KeepTicketResponse
+	(*TakeTicketRequest)(nil),        // 33: ackwire.tracker.v1.TakeTicketRequest
+	(*TakeTicketResponse)(nil),       // 34: ackwire.tracker.v1.TakeTicketResponse
+	(*WatchRequest)(nil),             // 35: ackwire.tracker.v1.WatchRequest
+	(*Process)(nil),                  // 36: ackwire.tracker.v1.Process
+	(*AboutRequest)(nil),             // 37: ackwire.tracker.v1.AboutRequest
+	(*AboutResponse)(nil),            // 38: ackwire.tracker.v1.AboutResponse
+	(*ListAdd)(nil),                  // 39: ackwire.tracker.v1.ListAdd
+	(*SubjectAdd)(nil),               // 40: ackwire.tracker.v1.SubjectAdd
+	(*WatchAdd)(nil),                 // 41: ackwire.tracker.v1.WatchAdd
+	(*WatchResponse)(nil),            // 42: ackwire.tracker.v1.WatchResponse
+	(*ListChanges)(nil),              // 43: ackwire.tracker.v1.ListChanges
+	(*ListChange)(nil),               // 44: ackwire.tracker.v1.ListChange
+	(*Queues)(nil),                   // 45: ackwire.tracker.v1.Queues
+	(*Queue)(nil),                    // 46: ackwire.tracker.v1.Queue
+	(*Coverage)(nil),                 // 47: ackwire.tracker.v1.Coverage
+	(*Watched)(nil),                  // 48: ackwire.tracker.v1.Watched
+	(*StreamCursor)(nil),             // 49: ackwire.tracker.v1.StreamCursor
+	(*StreamsRequest)(nil),           // 50: ackwire.tracker.v1.StreamsRequest
+	(*StreamsResponse)(nil),          // 51: ackwire.tracker.v1.StreamsResponse
+	(*StreamState)(nil),              // 52: ackwire.tracker.v1.StreamState
+	(*ReadStreamRequest)(nil),        // 53: ackwire.tracker.v1.ReadStreamRequest
+	(*ReadStreamResponse)(nil),       // 54: ackwire.tracker.v1.ReadStreamResponse
+	(*StreamPart)(nil),               // 55: ackwire.tracker.v1.StreamPart
+	(*FollowStreamsRequest)(nil),     // 56: ackwire.tracker.v1.FollowStreamsRequest
+	(*StreamFollow)(nil),             // 57: ackwire.tracker.v1.StreamFollow
+	(*FollowStreamsResponse)(nil),    // 58: ackwire.tracker.v1.FollowStreamsResponse
+	(*FollowedPart)(nil),             // 59: ackwire.tracker.v1.FollowedPart
+	(*DeadLetter)(nil),               // 60: ackwire.tracker.v1.DeadLetter
+	(*DeadHeader)(nil),               // 61: ackwire.tracker.v1.DeadHeader
+	(*ListDeadRequest)(nil),          // 62: ackwire.tracker.v1.ListDeadRequest
+	(*ListDeadResponse)(nil),         // 63: ackwire.tracker.v1.ListDeadResponse
+	(*GetDeadRequest)(nil),           // 64: ackwire.tracker.v1.GetDeadRequest
+	(*GetDeadResponse)(nil),          // 65: ackwire.tracker.v1.GetDeadResponse
+	(*RequeueDeadRequest)(nil),       // 66: ackwire.tracker.v1.RequeueDeadRequest
+	(*RequeueDeadResponse)(nil),      // 67: ackwire.tracker.v1.RequeueDeadResponse
+	(*ActivityRequest)(nil),          // 68: ackwire.tracker.v1.ActivityRequest
+	(*ActivityResponse)(nil),         // 69: ackwire.tracker.v1.ActivityResponse
+	(*LaneActivity)(nil),             // 70: ackwire.tracker.v1.LaneActivity
+	(*WorkersRequest)(nil),           // 71: ackwire.tracker.v1.WorkersRequest
+	(*WorkersResponse)(nil),          // 72: ackwire.tracker.v1.WorkersResponse
+	(*Worker)(nil),                   // 73: ackwire.tracker.v1.Worker
+	(*HeldJob)(nil),                  // 74: ackwire.tracker.v1.HeldJob
+	(*LaneWork)(nil),                 // 75: ackwire.tracker.v1.LaneWork
+	(*ListAuditRequest)(nil),         // 76: ackwire.tracker.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),        // 77: ackwire.tracker.v1.ListAuditResponse
+	(*AuditRecord)(nil),              // 78: ackwire.tracker.v1.AuditRecord
 }
 var file_tracker_proto_depIdxs = []int32{
 	7,  // 0: ackwire.tracker.v1.Job.trace:type_name -> ackwire.tracker.v1.Trace
 	4,  // 1: ackwire.tracker.v1.GetRequest.scope:type_name -> ackwire.tracker.v1.Scope
 	6,  // 2: ackwire.tracker.v1.GetResponse.job:type_name -> ackwire.tracker.v1.Job
 	5,  // 3: ackwire.tracker.v1.GetResponse.source:type_name -> ackwire.tracker.v1.Position
-	25, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
+	26, // 4: ackwire.tracker.v1.GetResponse.result_blob:type_name -> ackwire.tracker.v1.Blob
 	5,  // 5: ackwire.tracker.v1.GetResponse.request:type_name -> ackwire.tracker.v1.Position
 	10, // 6: ackwire.tracker.v1.GetResponse.deliveries:type_name -> ackwire.tracker.v1.Delivery
 	4,  // 7: ackwire.tracker.v1.HistoryRequest.scope:type_name -> ackwire.tracker.v1.Scope
@@ -5959,87 +6226,93 @@ var file_tracker_proto_depIdxs = []int32{
 	17, // 19: ackwire.tracker.v1.StatsRequest.fresh:type_name -> ackwire.tracker.v1.Freshness
 	4,  // 20: ackwire.tracker.v1.StatsRequest.scope:type_name -> ackwire.tracker.v1.Scope
 	19, // 21: ackwire.tracker.v1.StatsRequest.tags:type_name -> ackwire.tracker.v1.Tag
-	24, // 22: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
-	4,  // 23: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	6,  // 24: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
-	37, // 25: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
-	36, // 26: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
-	35, // 27: ackwire.tracker.v1.WatchRequest.add_lists:type_name -> ackwire.tracker.v1.ListAdd
-	18, // 28: ackwire.tracker.v1.ListAdd.list:type_name -> ackwire.tracker.v1.ListRequest
-	4,  // 29: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
-	44, // 30: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
-	6,  // 31: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
-	43, // 32: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
-	41, // 33: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
-	39, // 34: ackwire.tracker.v1.WatchResponse.lists:type_name -> ackwire.tracker.v1.ListChanges
-	40, // 35: ackwire.tracker.v1.ListChanges.changes:type_name -> ackwire.tracker.v1.ListChange
-	42, // 36: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
-	1,  // 37: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
-	4,  // 38: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	48, // 39: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
-	4,  // 40: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
-	45, // 41: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
-	51, // 42: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
-	45, // 43: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
-	53, // 44: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
-	4,  // 45: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
-	45, // 46: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
-	55, // 47: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
-	51, // 48: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
-	2,  // 49: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
-	57, // 50: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
-	56, // 51: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
-	56, // 52: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
-	3,  // 53: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
-	5,  // 54: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
-	66, // 55: ackwire.tracker.v1.ActivityResponse.lanes:type_name -> ackwire.tracker.v1.LaneActivity
-	69, // 56: ackwire.tracker.v1.WorkersResponse.workers:type_name -> ackwire.tracker.v1.Worker
-	71, // 57: ackwire.tracker.v1.WorkersResponse.lanes:type_name -> ackwire.tracker.v1.LaneWork
-	70, // 58: ackwire.tracker.v1.Worker.oldest:type_name -> ackwire.tracker.v1.HeldJob
-	74, // 59: ackwire.tracker.v1.ListAuditResponse.records:type_name -> ackwire.tracker.v1.AuditRecord
-	8,  // 60: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
-	26, // 61: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
-	28, // 62: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
-	18, // 63: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
-	22, // 64: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
-	30, // 65: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
-	32, // 66: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
-	11, // 67: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
-	14, // 68: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
-	46, // 69: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
-	49, // 70: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
-	52, // 71: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
-	58, // 72: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
-	60, // 73: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
-	62, // 74: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
-	67, // 75: ackwire.tracker.v1.Tracker.Workers:input_type -> ackwire.tracker.v1.WorkersRequest
-	64, // 76: ackwire.tracker.v1.Tracker.Activity:input_type -> ackwire.tracker.v1.ActivityRequest
-	72, // 77: ackwire.tracker.v1.Tracker.ListAudit:input_type -> ackwire.tracker.v1.ListAuditRequest
-	34, // 78: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
-	9,  // 79: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
-	27, // 80: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
-	29, // 81: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
-	20, // 82: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
-	23, // 83: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
-	31, // 84: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
-	33, // 85: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
-	12, // 86: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
-	15, // 87: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
-	47, // 88: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
-	50, // 89: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
-	54, // 90: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
-	59, // 91: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
-	61, // 92: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
-	63, // 93: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
-	68, // 94: ackwire.tracker.v1.Tracker.Workers:output_type -> ackwire.tracker.v1.WorkersResponse
-	65, // 95: ackwire.tracker.v1.Tracker.Activity:output_type -> ackwire.tracker.v1.ActivityResponse
-	73, // 96: ackwire.tracker.v1.Tracker.ListAudit:output_type -> ackwire.tracker.v1.ListAuditResponse
-	38, // 97: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
-	79, // [79:98] is the sub-list for method output_type
-	60, // [60:79] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	25, // 22: ackwire.tracker.v1.StatsResponse.counts:type_name -> ackwire.tracker.v1.Count
+	24, // 23: ackwire.tracker.v1.StatsResponse.waits:type_name -> ackwire.tracker.v1.LaneWait
+	4,  // 24: ackwire.tracker.v1.ReserveRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	6,  // 25: ackwire.tracker.v1.ReserveResponse.job:type_name -> ackwire.tracker.v1.Job
+	41, // 26: ackwire.tracker.v1.WatchRequest.add:type_name -> ackwire.tracker.v1.WatchAdd
+	40, // 27: ackwire.tracker.v1.WatchRequest.add_subjects:type_name -> ackwire.tracker.v1.SubjectAdd
+	39, // 28: ackwire.tracker.v1.WatchRequest.add_lists:type_name -> ackwire.tracker.v1.ListAdd
+	36, // 29: ackwire.tracker.v1.WatchRequest.gateway:type_name -> ackwire.tracker.v1.Process
+	36, // 30: ackwire.tracker.v1.AboutResponse.tracker:type_name -> ackwire.tracker.v1.Process
+	36, // 31: ackwire.tracker.v1.AboutResponse.gateways:type_name -> ackwire.tracker.v1.Process
+	18, // 32: ackwire.tracker.v1.ListAdd.list:type_name -> ackwire.tracker.v1.ListRequest
+	4,  // 33: ackwire.tracker.v1.WatchAdd.scope:type_name -> ackwire.tracker.v1.Scope
+	48, // 34: ackwire.tracker.v1.WatchResponse.watched:type_name -> ackwire.tracker.v1.Watched
+	6,  // 35: ackwire.tracker.v1.WatchResponse.updates:type_name -> ackwire.tracker.v1.Job
+	47, // 36: ackwire.tracker.v1.WatchResponse.coverage:type_name -> ackwire.tracker.v1.Coverage
+	45, // 37: ackwire.tracker.v1.WatchResponse.queues:type_name -> ackwire.tracker.v1.Queues
+	43, // 38: ackwire.tracker.v1.WatchResponse.lists:type_name -> ackwire.tracker.v1.ListChanges
+	44, // 39: ackwire.tracker.v1.ListChanges.changes:type_name -> ackwire.tracker.v1.ListChange
+	46, // 40: ackwire.tracker.v1.Queues.lanes:type_name -> ackwire.tracker.v1.Queue
+	1,  // 41: ackwire.tracker.v1.Watched.outcome:type_name -> ackwire.tracker.v1.Watched.Outcome
+	4,  // 42: ackwire.tracker.v1.StreamsRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	52, // 43: ackwire.tracker.v1.StreamsResponse.streams:type_name -> ackwire.tracker.v1.StreamState
+	4,  // 44: ackwire.tracker.v1.ReadStreamRequest.scope:type_name -> ackwire.tracker.v1.Scope
+	49, // 45: ackwire.tracker.v1.ReadStreamRequest.after:type_name -> ackwire.tracker.v1.StreamCursor
+	55, // 46: ackwire.tracker.v1.ReadStreamResponse.part:type_name -> ackwire.tracker.v1.StreamPart
+	49, // 47: ackwire.tracker.v1.StreamPart.from:type_name -> ackwire.tracker.v1.StreamCursor
+	57, // 48: ackwire.tracker.v1.FollowStreamsRequest.add:type_name -> ackwire.tracker.v1.StreamFollow
+	4,  // 49: ackwire.tracker.v1.StreamFollow.scope:type_name -> ackwire.tracker.v1.Scope
+	49, // 50: ackwire.tracker.v1.StreamFollow.after:type_name -> ackwire.tracker.v1.StreamCursor
+	59, // 51: ackwire.tracker.v1.FollowStreamsResponse.parts:type_name -> ackwire.tracker.v1.FollowedPart
+	55, // 52: ackwire.tracker.v1.FollowedPart.part:type_name -> ackwire.tracker.v1.StreamPart
+	2,  // 53: ackwire.tracker.v1.FollowedPart.outcome:type_name -> ackwire.tracker.v1.FollowedPart.Outcome
+	61, // 54: ackwire.tracker.v1.DeadLetter.headers:type_name -> ackwire.tracker.v1.DeadHeader
+	60, // 55: ackwire.tracker.v1.ListDeadResponse.letters:type_name -> ackwire.tracker.v1.DeadLetter
+	60, // 56: ackwire.tracker.v1.GetDeadResponse.letter:type_name -> ackwire.tracker.v1.DeadLetter
+	3,  // 57: ackwire.tracker.v1.RequeueDeadResponse.outcome:type_name -> ackwire.tracker.v1.RequeueDeadResponse.Outcome
+	5,  // 58: ackwire.tracker.v1.RequeueDeadResponse.written:type_name -> ackwire.tracker.v1.Position
+	70, // 59: ackwire.tracker.v1.ActivityResponse.lanes:type_name -> ackwire.tracker.v1.LaneActivity
+	73, // 60: ackwire.tracker.v1.WorkersResponse.workers:type_name -> ackwire.tracker.v1.Worker
+	75, // 61: ackwire.tracker.v1.WorkersResponse.lanes:type_name -> ackwire.tracker.v1.LaneWork
+	74, // 62: ackwire.tracker.v1.Worker.oldest:type_name -> ackwire.tracker.v1.HeldJob
+	78, // 63: ackwire.tracker.v1.ListAuditResponse.records:type_name -> ackwire.tracker.v1.AuditRecord
+	8,  // 64: ackwire.tracker.v1.Tracker.Get:input_type -> ackwire.tracker.v1.GetRequest
+	27, // 65: ackwire.tracker.v1.Tracker.Reserve:input_type -> ackwire.tracker.v1.ReserveRequest
+	29, // 66: ackwire.tracker.v1.Tracker.Unreserve:input_type -> ackwire.tracker.v1.UnreserveRequest
+	18, // 67: ackwire.tracker.v1.Tracker.List:input_type -> ackwire.tracker.v1.ListRequest
+	22, // 68: ackwire.tracker.v1.Tracker.Stats:input_type -> ackwire.tracker.v1.StatsRequest
+	31, // 69: ackwire.tracker.v1.Tracker.KeepTicket:input_type -> ackwire.tracker.v1.KeepTicketRequest
+	33, // 70: ackwire.tracker.v1.Tracker.TakeTicket:input_type -> ackwire.tracker.v1.TakeTicketRequest
+	11, // 71: ackwire.tracker.v1.Tracker.History:input_type -> ackwire.tracker.v1.HistoryRequest
+	14, // 72: ackwire.tracker.v1.Tracker.Payload:input_type -> ackwire.tracker.v1.PayloadRequest
+	50, // 73: ackwire.tracker.v1.Tracker.Streams:input_type -> ackwire.tracker.v1.StreamsRequest
+	53, // 74: ackwire.tracker.v1.Tracker.ReadStream:input_type -> ackwire.tracker.v1.ReadStreamRequest
+	56, // 75: ackwire.tracker.v1.Tracker.FollowStreams:input_type -> ackwire.tracker.v1.FollowStreamsRequest
+	62, // 76: ackwire.tracker.v1.Tracker.ListDead:input_type -> ackwire.tracker.v1.ListDeadRequest
+	64, // 77: ackwire.tracker.v1.Tracker.GetDead:input_type -> ackwire.tracker.v1.GetDeadRequest
+	66, // 78: ackwire.tracker.v1.Tracker.RequeueDead:input_type -> ackwire.tracker.v1.RequeueDeadRequest
+	71, // 79: ackwire.tracker.v1.Tracker.Workers:input_type -> ackwire.tracker.v1.WorkersRequest
+	68, // 80: ackwire.tracker.v1.Tracker.Activity:input_type -> ackwire.tracker.v1.ActivityRequest
+	76, // 81: ackwire.tracker.v1.Tracker.ListAudit:input_type -> ackwire.tracker.v1.ListAuditRequest
+	37, // 82: ackwire.tracker.v1.Tracker.About:input_type -> ackwire.tracker.v1.AboutRequest
+	35, // 83: ackwire.tracker.v1.Tracker.Watch:input_type -> ackwire.tracker.v1.WatchRequest
+	9,  // 84: ackwire.tracker.v1.Tracker.Get:output_type -> ackwire.tracker.v1.GetResponse
+	28, // 85: ackwire.tracker.v1.Tracker.Reserve:output_type -> ackwire.tracker.v1.ReserveResponse
+	30, // 86: ackwire.tracker.v1.Tracker.Unreserve:output_type -> ackwire.tracker.v1.UnreserveResponse
+	20, // 87: ackwire.tracker.v1.Tracker.List:output_type -> ackwire.tracker.v1.ListResponse
+	23, // 88: ackwire.tracker.v1.Tracker.Stats:output_type -> ackwire.tracker.v1.StatsResponse
+	32, // 89: ackwire.tracker.v1.Tracker.KeepTicket:output_type -> ackwire.tracker.v1.KeepTicketResponse
+	34, // 90: ackwire.tracker.v1.Tracker.TakeTicket:output_type -> ackwire.tracker.v1.TakeTicketResponse
+	12, // 91: ackwire.tracker.v1.Tracker.History:output_type -> ackwire.tracker.v1.HistoryResponse
+	15, // 92: ackwire.tracker.v1.Tracker.Payload:output_type -> ackwire.tracker.v1.PayloadResponse
+	51, // 93: ackwire.tracker.v1.Tracker.Streams:output_type -> ackwire.tracker.v1.StreamsResponse
+	54, // 94: ackwire.tracker.v1.Tracker.ReadStream:output_type -> ackwire.tracker.v1.ReadStreamResponse
+	58, // 95: ackwire.tracker.v1.Tracker.FollowStreams:output_type -> ackwire.tracker.v1.FollowStreamsResponse
+	63, // 96: ackwire.tracker.v1.Tracker.ListDead:output_type -> ackwire.tracker.v1.ListDeadResponse
+	65, // 97: ackwire.tracker.v1.Tracker.GetDead:output_type -> ackwire.tracker.v1.GetDeadResponse
+	67, // 98: ackwire.tracker.v1.Tracker.RequeueDead:output_type -> ackwire.tracker.v1.RequeueDeadResponse
+	72, // 99: ackwire.tracker.v1.Tracker.Workers:output_type -> ackwire.tracker.v1.WorkersResponse
+	69, // 100: ackwire.tracker.v1.Tracker.Activity:output_type -> ackwire.tracker.v1.ActivityResponse
+	77, // 101: ackwire.tracker.v1.Tracker.ListAudit:output_type -> ackwire.tracker.v1.ListAuditResponse
+	38, // 102: ackwire.tracker.v1.Tracker.About:output_type -> ackwire.tracker.v1.AboutResponse
+	42, // 103: ackwire.tracker.v1.Tracker.Watch:output_type -> ackwire.tracker.v1.WatchResponse
+	84, // [84:104] is the sub-list for method output_type
+	64, // [64:84] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_tracker_proto_init() }
@@ -6053,7 +6326,7 @@ func file_tracker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tracker_proto_rawDesc), len(file_tracker_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   71,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -42,6 +42,7 @@ type commands struct {
 	Why           cli.WhyCmd        `cmd:"" help:"Explain what a job waits for."`
 	Activity      cli.ActivityCmd   `cmd:"" help:"Count what happened to jobs in the last hour, by lane and minute."`
 	Workers       cli.WorkersCmd    `cmd:"" help:"List the workers with their lanes, and what each holds."`
+	System        cli.SystemCmd     `cmd:"" help:"List gateways and trackers, and tell of partitions without one."`
 	History       cli.HistoryCmd    `cmd:"" help:"Print a job's events, with what became of each."`
 	Payload       cli.PayloadCmd    `cmd:"" help:"Print what was submitted as a job's payload."`
 	Deliveries    cli.DeliveriesCmd `cmd:"" help:"List a job's webhooks with their states."`

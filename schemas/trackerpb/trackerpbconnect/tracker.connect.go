@@ -76,6 +76,8 @@ const (
 	TrackerActivityProcedure = "/ackwire.tracker.v1.Tracker/Activity"
 	// TrackerListAuditProcedure is the fully-qualified name of the Tracker's ListAudit RPC.
 	TrackerListAuditProcedure = "/ackwire.tracker.v1.Tracker/ListAudit"
+	// TrackerAboutProcedure is the fully-qualified name of the Tracker's About RPC.
+	TrackerAboutProcedure = "/ackwire.tracker.v1.Tracker/About"
 	// TrackerWatchProcedure is the fully-qualified name of the Tracker's Watch RPC.
 	TrackerWatchProcedure = "/ackwire.tracker.v1.Tracker/Watch"
 )
@@ -130,6 +132,8 @@ type TrackerClient interface {
 	Activity(context.Context, *connect.Request[trackerpb.ActivityRequest]) (*connect.Response[trackerpb.ActivityResponse], error)
 	// ListAudit lists the records of the topic audit, the newest first.
 	ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error)
+	// About returns what the tracker is, and who watches it.
+	About(context.Context, *connect.Request[trackerpb.AboutRequest]) (*connect.Response[trackerpb.AboutResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
@@ -265,6 +269,13 @@ func NewTrackerClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		about: connect.NewClient[trackerpb.AboutRequest, trackerpb.AboutResponse](
+			httpClient,
+			baseURL+TrackerAboutProcedure,
+			connect.WithSchema(trackerMethods.ByName("About")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[trackerpb.WatchRequest, trackerpb.WatchResponse](
 			httpClient,
 			baseURL+TrackerWatchProcedure,
@@ -294,6 +305,7 @@ type trackerClient struct {
 	workers       *connect.Client[trackerpb.WorkersRequest, trackerpb.WorkersResponse]
 	activity      *connect.Client[trackerpb.ActivityRequest, trackerpb.ActivityResponse]
 	listAudit     *connect.Client[trackerpb.ListAuditRequest, trackerpb.ListAuditResponse]
+	about         *connect.Client[trackerpb.AboutRequest, trackerpb.AboutResponse]
 	watch         *connect.Client[trackerpb.WatchRequest, trackerpb.WatchResponse]
 }
 
@@ -387,6 +399,11 @@ func (c *trackerClient) ListAudit(ctx context.Context, req *connect.Request[trac
 	return c.listAudit.CallUnary(ctx, req)
 }
 
+// About calls ackwire.tracker.v1.Tracker.About.
+func (c *trackerClient) About(ctx context.Context, req *connect.Request[trackerpb.AboutRequest]) (*connect.Response[trackerpb.AboutResponse], error) {
+	return c.about.CallUnary(ctx, req)
+}
+
 // Watch calls ackwire.tracker.v1.Tracker.Watch.
 func (c *trackerClient) Watch(ctx context.Context) *connect.BidiStreamForClient[trackerpb.WatchRequest, trackerpb.WatchResponse] {
 	return c.watch.CallBidiStream(ctx)
@@ -442,6 +459,8 @@ type TrackerHandler interface {
 	Activity(context.Context, *connect.Request[trackerpb.ActivityRequest]) (*connect.Response[trackerpb.ActivityResponse], error)
 	// ListAudit lists the records of the topic audit, the newest first.
 	ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error)
+	// About returns what the tracker is, and who watches it.
+	About(context.Context, *connect.Request[trackerpb.AboutRequest]) (*connect.Response[trackerpb.AboutResponse], error)
 	// Watch multiplexes all watches of one gateway. Updates are conflated per job.
 	Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error
 }
@@ -573,6 +592,13 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	trackerAboutHandler := connect.NewUnaryHandler(
+		TrackerAboutProcedure,
+		svc.About,
+		connect.WithSchema(trackerMethods.ByName("About")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	trackerWatchHandler := connect.NewBidiStreamHandler(
 		TrackerWatchProcedure,
 		svc.Watch,
@@ -617,6 +643,8 @@ func NewTrackerHandler(svc TrackerHandler, opts ...connect.HandlerOption) (strin
 			trackerActivityHandler.ServeHTTP(w, r)
 		case TrackerListAuditProcedure:
 			trackerListAuditHandler.ServeHTTP(w, r)
+		case TrackerAboutProcedure:
+			trackerAboutHandler.ServeHTTP(w, r)
 		case TrackerWatchProcedure:
 			trackerWatchHandler.ServeHTTP(w, r)
 		default:
@@ -698,6 +726,10 @@ func (UnimplementedTrackerHandler) Activity(context.Context, *connect.Request[tr
 
 func (UnimplementedTrackerHandler) ListAudit(context.Context, *connect.Request[trackerpb.ListAuditRequest]) (*connect.Response[trackerpb.ListAuditResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.ListAudit is not implemented"))
+}
+
+func (UnimplementedTrackerHandler) About(context.Context, *connect.Request[trackerpb.AboutRequest]) (*connect.Response[trackerpb.AboutResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ackwire.tracker.v1.Tracker.About is not implemented"))
 }
 
 func (UnimplementedTrackerHandler) Watch(context.Context, *connect.BidiStream[trackerpb.WatchRequest, trackerpb.WatchResponse]) error {

@@ -1,4 +1,4 @@
-// Workers, the webhooks that they deliver, and the audit trail.
+// Workers and other processes, the webhooks that they deliver, and the audit trail.
 
 import type { Ackwire, CallOptions } from "../types.js";
 import { ask } from "./ask.js";
@@ -165,6 +165,53 @@ const time = (at: Date | string | undefined) => (at instanceof Date ? at.toISOSt
 /** Lists the workers of all lanes, with what each holds and since when. */
 export function workers(client: Ackwire, options?: CallOptions): Promise<Workers> {
   return ask(client, "workers", options);
+}
+
+/** One run of a gateway or a tracker. */
+export interface Process {
+  /** Of its host, with a random part. */
+  name: string;
+  /** Of the release. */
+  version: string;
+  /** Of the source. */
+  revision?: string;
+  startedAt?: string;
+  /** The gateway that has answered. */
+  self?: boolean;
+}
+
+/** The gateways and trackers, and what they stand on. */
+export interface System {
+  /** The one that has answered and all others that the trackers hear of, sorted by name. */
+  gateways: Process[];
+  /** Sorted by name. One that does not answer, or is of an earlier release, has no name. */
+  trackers: (Partial<Process> & {
+    /** Partitions of `status` that it owns. */
+    partitions: number;
+    /** Those of them that it still restores: jobs in these wait. */
+    restoring: number;
+    /** False if it has not answered the gateway within two seconds. */
+    answers: boolean;
+  })[];
+  partitions: {
+    total: number;
+    /** Partitions that no tracker owns: nothing happens to jobs in these. Absent if Kafka does not answer. */
+    unowned?: number;
+    /** Since when the gateway knows that one of them has had no owner. */
+    unownedSince?: string;
+  };
+  kafka: {
+    /** It has answered the gateway. */
+    reachable: boolean;
+  };
+  asOf: string;
+  /** There are more gateways or trackers. */
+  truncated: boolean;
+}
+
+/** Tells of the gateways and trackers, of partitions without a tracker, and whether Kafka answers. */
+export function system(client: Ackwire, options?: CallOptions): Promise<System> {
+  return ask(client, "system", options);
 }
 
 /** Lists the endpoints of webhooks that are paused, and those to which webhooks have failed. */

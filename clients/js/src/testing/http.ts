@@ -323,7 +323,8 @@ function getStats(engine: Engine, { query, who }: Request_): Response {
     entry.jobs++;
     counts.set(`${type} ${state}`, entry);
   }
-  const lanes = [{ lane, workers: engine.handlers.size > 0 ? 1 : 0, waiting: count(engine, "pending") }];
+  const oldestSince = engine.order.filter((r) => r.doc.state === "pending").map((r) => r.doc.updatedAt).sort()[0];
+  const lanes = [{ lane, workers: engine.handlers.size > 0 ? 1 : 0, waiting: count(engine, "pending"), oldestSince }];
   return json(200, toJSON({ counts: [...counts.values()], lanes, asOf: stamp() }));
 }
 
