@@ -1,8 +1,7 @@
 // A laptop that was asleep: the page was frozen, its clock has jumped, and its connections are dead without anybody having
 // said so. It heals by itself, and asks for a token if that has expired meanwhile.
 
-import { createHmac } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
@@ -10,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { launch, open as opened } from "./lib/console.js";
 import { freeAddresses, run, serve, until, type System } from "./lib/process.js";
 import { Proxy } from "./lib/proxy.js";
+import { endingAt } from "./lib/tokens.js";
 
 let keys: string;
 let system: System;
@@ -36,14 +36,6 @@ afterAll(async () => {
 
 const mint = async (ttl: string) =>
   (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", "alice", "--permit", "submit,read,cancel,operate", "--ttl", ttl)).trim();
-
-/** The same token, which the gateway takes until a time, in milliseconds: 30 s after its end, for clocks that differ. */
-function endingAt(token: string, time: number): string {
-  const [head, claims] = token.split(".") as [string, string];
-  const body = { ...(JSON.parse(Buffer.from(claims, "base64url").toString()) as object), exp: Math.floor(time / 1000) - 30 };
-  const signed = `${head}.${Buffer.from(JSON.stringify(body)).toString("base64url")}`;
-  return `${signed}.${createHmac("sha256", readFileSync(join(keys, "token.key"))).update(signed).digest("base64url")}`;
-}
 
 const ask = (path: string, body?: object) => fetch(gateway + path, {
   method: "POST", headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` }, ...(body && { body: JSON.stringify(body) }),
@@ -106,7 +98,7 @@ test("a page whose laptop was asleep heals: what happened meanwhile is there, an
 
 test("a page whose token has expired while the laptop was asleep asks for another, and goes on where it was", async () => {
   const ends = Date.now() + 6000;
-  const short = endingAt(await mint("1h"), ends);
+  const short = endingAt(await mint("1h"), ends, join(keys, "token.key"));
   const { page, context, complaints } = await signIn("jobs?type=demo.sleep", short, proxy.address);
   await page.waitForSelector(".link:has-text('Live')");
   const wake = await sleep(page);

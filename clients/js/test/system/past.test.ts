@@ -12,6 +12,7 @@ import { serve, until, type System } from "./lib/process.js";
 import { deleteBefore, partitionOf, produce } from "./lib/produce.js";
 
 const reports = 10_000;
+const hostile = "<img src=x onerror=window.ran=1> \u202egnp";
 const status = "ackwire.status";
 
 let system: System;
@@ -62,7 +63,7 @@ async function write(): Promise<void> {
   }]);
   for (let i = 0; i < reports; i += 1000) {
     const first = await say(Array.from({ length: 1000 }, (_, k) => ({
-      type: "progress", progress: { percent: (i + k) / 100, message: `row ${i + k}` },
+      type: "progress", progress: { percent: (i + k) / 100, message: `row ${i + k} ${hostile}` },
     })));
     if (i === reports / 2) middle = first;
   }
@@ -93,7 +94,8 @@ test("a job with 10,000 reports opens within 500 ms, and all of them are read be
   expect(await past.locator(".timeline > li").count()).toBe(4);
   await past.getByRole("button", { name: "Show the reports" }).click();
   expect(await past.locator(".reports li").count()).toBe(201);
-  expect(await past.locator(".reports li").first().innerText()).toMatch(/99 % row 9999$/);
+  expect(await past.locator(".reports li").first().innerText()).toMatch(/99 % row 9999 <img src=x onerror=window\.ran=1> \\u202egnp$/);
+  expect(await page.evaluate(() => (window as any).ran)).toBe(undefined);
   expect(complaints).toEqual([]);
   await context.close();
 });

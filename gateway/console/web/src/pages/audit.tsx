@@ -27,8 +27,8 @@ const columns: Column<Entry>[] = [
   { title: "When", style: "when", cell: (e) => <Time at={e.at} /> },
   { title: "Who", style: "wrap", cell: (e) => <><b>{text(e.subject ?? "without a token")}</b> <span class="dim">· {text(e.tenant)}{e.byGrant && ", by a grant"}</span></> },
   { title: "Did", cell: (e) => <>{text(deeds[e.deed] ?? e.deed)}{e.bulk && <span class="dim">: {text(e.bulk.action)}, {count(e.bulk.jobs)} jobs of {text(e.bulk.tenant)}</span>}</> },
-  { title: "To what", cell: (e) => (e.jobId ? <A to={"jobs/" + encodeURIComponent(e.jobId)}>{text(e.jobType ?? e.jobId)}</A>
-    : e.deadLetter ? <A to={"dead/" + encodeURIComponent(e.deadLetter)}>{text(e.deadLetter)}</A> : <span class="none">{text(e.grant?.id ?? "–")}</span>) },
+  { title: "To what", cell: (e) => (e.deadLetter ? <A to={"dead/" + encodeURIComponent(e.deadLetter)}>{text(e.deadLetter)}</A>
+    : e.jobId ? <A to={"jobs/" + encodeURIComponent(e.jobId)}>{text(e.jobType ?? e.jobId)}</A> : <span class="none">{text(e.grant?.id ?? "–")}</span>) },
   { title: "Whose", style: "wide", cell: (e) => (e.owner ? <>{text(e.owner.subject ?? "without a token")} <span class="dim">· {text(e.owner.tenant)}</span></> : <span class="none">–</span>) },
   { title: "Outcome", cell: (e) => (e.outcome === "ok" ? <span class="condition well">done</span> : <span class="condition bad">{text(e.outcome)}</span>) },
   { title: "Request", style: "wider dim", cell: (e) => <code>{text(e.requestId ?? "–")}</code> },

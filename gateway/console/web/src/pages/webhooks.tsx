@@ -71,7 +71,7 @@ export function WebhooksPage({ query }: { query: URLSearchParams }) {
       <Reading on={!data && !error} />
       {data && data.endpoints.length > 0 && <Table rows={data.endpoints} id={idOf} columns={columns} label="Endpoints" style="cards" what="endpoint" choice={choice} up="" />}
       {data?.truncated && <p class="dim">There are more. Name a tenant, or a shorter time.</p>}
-      {data && !data.endpoints.length && <Empty title="All webhooks are delivered">No endpoint is paused, and none has failed for good within this time.</Empty>}
+      {data && !data.endpoints.length && <Empty title="No endpoint is paused">And no webhook has failed for good within this time.</Empty>}
     </div>
   );
 }
