@@ -17,6 +17,8 @@ import (
 
 	"github.com/evanw/esbuild/pkg/api"
 	"github.com/klauspost/compress/gzip" // compresses better than the standard library
+	"github.com/tdewolff/minify/v2"
+	"github.com/tdewolff/minify/v2/js"
 )
 
 // Folders of the page's source and output, and of the client that it stands on.
@@ -53,6 +55,12 @@ func build(root string) (map[string][]byte, error) {
 	return files, err
 }
 
+var minifier = func() *minify.M {
+	m := minify.New()
+	m.Add(".js", &js.Minifier{})
+	return m
+}()
+
 // bundle adds the files that are made of sources, one of each.
 func bundle(root string, files map[string][]byte, plugins []api.Plugin, inject []string, sources ...string) error {
 	third := func(rest string) string { return filepath.Join(root, webDir, "third", rest) }
@@ -63,8 +71,7 @@ func bundle(root string, files map[string][]byte, plugins []api.Plugin, inject [
 		AbsWorkingDir: root,
 		EntryPoints:   sources,
 		Outdir:        filepath.Join(root, assetsDir),
-		EntryNames:    "[name]-[hash]",
-		AssetNames:    "[name]-[hash]",
+		EntryNames:    "[name]",
 		Bundle:        true, Format: api.FormatESModule, Platform: api.PlatformBrowser,
 		Target:           api.ES2022,
 		MinifyWhitespace: true, MinifyIdentifiers: true, MinifySyntax: true,
@@ -87,7 +94,15 @@ func bundle(root string, files map[string][]byte, plugins []api.Plugin, inject [
 		return errors.New(strings.Join(api.FormatMessages(result.Errors, api.FormatMessagesOptions{}), ""))
 	}
 	for _, f := range result.OutputFiles {
-		files[filepath.Base(f.Path)] = f.Contents
+		content, kind := f.Contents, path.Ext(f.Path)
+		if kind == ".js" {
+			// A second minifier gains another two percent, mostly by names that compress better.
+			var err error
+			if content, err = minifier.Bytes(kind, content); err != nil {
+				return fmt.Errorf("minify %s: %w", filepath.Base(f.Path), err)
+			}
+		}
+		files[strings.TrimSuffix(filepath.Base(f.Path), kind)+"-"+hashOf(content)+kind] = content
 	}
 	return nil
 }
