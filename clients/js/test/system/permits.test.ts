@@ -93,7 +93,7 @@ interface Visit extends Opened {
 }
 
 /** Signs a user in. */
-async function signIn(user: User): Promise<Visit> {
+async function signIn(user: User, token = tokens[user]): Promise<Visit> {
   const answers: string[] = [];
   const coming: Promise<unknown>[] = [];
   const all = await opened(browser, console_ + "nothing", {}, async (context) => {
@@ -102,7 +102,7 @@ async function signIn(user: User): Promise<Visit> {
       page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => answers.push("frame " + String(payload))));
     });
   });
-  await all.page.getByLabel("Access token").fill(tokens[user]);
+  await all.page.getByLabel("Access token").fill(token);
   await all.page.keyboard.press("Enter");
   await all.page.waitForSelector("text=There is no such page");
   return { ...all, answers, settled: () => Promise.all(coming) };
@@ -194,6 +194,19 @@ test.each(Object.keys(users) as User[])("each page, with a token of %s", async (
   expect(answers.some((a) => a.includes("gloria-" + foreign))).toBe(user === "operate");
   expect(all.complaints).toEqual([]);
   await all.context.close();
+});
+
+test("who may order only own jobs is told so beside those of others", async () => {
+  const token = await mint("acme", "carol", "--permit", "read:tenant", "--permit", "submit", "--permit", "cancel");
+  const { page, context } = await signIn("tenant", token);
+  const others = "The job is somebody else's: the token needs the permission “cancel:tenant”";
+  await visit(page, "jobs/" + jobs.bob[0]);
+  await page.waitForSelector("text=Why it failed");
+  expect(await buttons(page)).toMatchObject({ Cancel: others, Retry: others });
+  await visit(page, "jobs?state=failed");
+  await page.locator("tbody input[type=checkbox]").first().check();
+  expect(await buttons(page)).toMatchObject({ Cancel: others, Retry: others });
+  await context.close();
 });
 
 test("what is typed into the address opens nothing", async () => {

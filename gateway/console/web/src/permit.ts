@@ -1,6 +1,6 @@
 // What the user may do with a job, and why not. The gateway decides; this says it before one tries.
 
-import type { State } from "ackwire";
+import type { State, Status } from "ackwire";
 import type { Me } from "./api.js";
 
 export type Order = "cancel" | "retry" | "erase";
@@ -17,13 +17,18 @@ export function forbids(me: Me, order: Order): string | undefined {
   return `Your token does not permit this: it needs the permission “${needs[order]}”`;
 }
 
-/** Returns why an order makes no sense for a job in a state; undefined if it does. */
-export function senseless(order: Order, state: State, cancelRequested?: boolean): string | undefined {
-  if (order === "cancel") {
-    if (ended(state)) return "The job has ended already";
-    return cancelRequested ? "The job was asked to stop already" : undefined;
+/** Returns why a job takes no such order of the user: it is somebody else's, or in another state; undefined if it does. */
+export function refuses(me: Me, order: Order, job: Pick<Status, "type" | "state" | "subject" | "cancelRequested">): string | undefined {
+  // A grant opens its jobs whoever has submitted them, and is not told who.
+  if (order !== "erase" && job.subject && job.subject !== me.subject && !me.limited && lacks(me, "operate") && lacks(me, "cancel:tenant")) {
+    return "The job is somebody else's: the token needs the permission “cancel:tenant”";
   }
-  return ended(state) ? undefined : `Only a job that has ended can be ${order === "retry" ? "run again" : "erased"}`;
+  if (order === "cancel") {
+    if (ended(job.state)) return "The job has ended already";
+    return job.cancelRequested ? "The job was asked to stop already" : undefined;
+  }
+  if (!ended(job.state)) return `Only a job that has ended can be ${order === "retry" ? "run again" : "erased"}`;
+  return order === "retry" && job.type === "ackwire.bulk" ? "What was done to many jobs is not done again: begin anew" : undefined;
 }
 
 /** Returns why the user may not do what needs a permission; undefined if it may. */

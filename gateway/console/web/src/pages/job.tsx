@@ -16,7 +16,7 @@ import { member, nodeOf, parse, type Node } from "../json.js";
 import { useKeys } from "../keys.js";
 import { usePoll, useWatched } from "../live.js";
 import { giveAll } from "../orders.js";
-import { ended, forbids, lacks, orders, senseless, type Order } from "../permit.js";
+import { ended, forbids, lacks, orders, refuses, type Order } from "../permit.js";
 import { back, go } from "../router.js";
 import { useCell } from "../state.js";
 import { cut, shellWord, visible } from "../text.js";
@@ -80,9 +80,9 @@ export function JobPage({ id }: { id: string }) {
         </div>
         <div class="row">
           {orders.map((order) => (
-            <Button key={order} kind={order === "erase" ? "danger" : ""} off={forbids(me, order) ?? senseless(order, job.state, job.cancelRequested)} onClick={() => act(order)}>{words[order]}</Button>
+            <Button key={order} kind={order === "erase" ? "danger" : ""} off={forbids(me, order) ?? refuses(me, order, job)} onClick={() => act(order)}>{words[order]}</Button>
           ))}
-          <Button off={lacks(me, "submit") ?? lacks(me, "payloads")} onClick={() => go(`types/${encodeURIComponent(job.type)}?from=${id}`)}>Edit and run</Button>
+          <Button off={lacks(me, "submit") ?? lacks(me, "payloads") ?? (job.type.startsWith("ackwire.") ? "Jobs of this type cannot be submitted" : undefined)} onClick={() => go(`types/${encodeURIComponent(job.type)}?from=${id}`)}>Edit and run</Button>
         </div>
         <div class="id"><code>{job.jobId}</code><Copy text={job.jobId} label="Copy the ID"><CopyIcon /></Copy></div>
       </div>

@@ -11,7 +11,7 @@ import { changed, request, spans } from "../filter.js";
 import { useKeys, walk } from "../keys.js";
 import { useList } from "../live.js";
 import { giveAll } from "../orders.js";
-import { forbids, orders, senseless, type Order } from "../permit.js";
+import { forbids, orders, refuses, type Order } from "../permit.js";
 import { back, go, up } from "../router.js";
 import { useCell } from "../state.js";
 import { useStill } from "../still.js";
@@ -56,7 +56,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
   });
 
   const order = async (what: Order) => {
-    const took = await giveAll(what, picked.filter((id) => !senseless(what, known.get(id)!.state)));
+    const took = await giveAll(what, picked.filter((id) => !refuses(me, what, known.get(id)!)));
     if (what === "erase") took.forEach((id) => erased.current.add(id) && known.delete(id));
     choose(new Set());
     again();
@@ -64,14 +64,14 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
   const why = (what: Order): string | undefined => {
     const forbidden = forbids(me, what);
     if (forbidden) return forbidden;
-    const first = picked.map((id) => senseless(what, known.get(id)?.state ?? "pending"));
+    const first = picked.map((id) => refuses(me, what, known.get(id)!));
     return first.every((reason) => reason) ? first[0] : undefined;
   };
   const ask = (what: Order) => {
     const detail = what === "erase" ? "Their documents, payloads and results are removed for good. This cannot be undone."
       : what === "cancel" ? "Workers that run them are told to stop." : "They run again from their beginning, with the payload they have.";
     if (all) return void orderAll(what, asked, { verb: words[what], detail });
-    const n = picked.filter((id) => !senseless(what, known.get(id)?.state ?? "pending")).length;
+    const n = picked.filter((id) => !refuses(me, what, known.get(id)!)).length;
     const jobs = n === 1 ? "1 job" : `${n} jobs`;
     confirm({ text: `${words[what]} ${jobs}?`, detail, yes: `${words[what]} ${jobs}`, act: () => void order(what) });
   };
