@@ -78,7 +78,9 @@ func checkBulk(who identity, asked frame.BulkRequest) (query listQuery, err erro
 	if !slices.Contains(frame.BulkActions, asked.Action) {
 		return invalid("action is not retry, cancel or erase")
 	}
-	needed := map[frame.BulkAction]string{frame.BulkRetry: maySubmit, frame.BulkCancel: mayCancel, frame.BulkErase: mayErase}
+	needed := map[frame.BulkAction]string{
+		frame.BulkRetry: maySubmit, frame.BulkCancel: mayCancel, frame.BulkErase: mayErase,
+	}
 	if err := who.check(mayRead, needed[asked.Action]); err != nil {
 		return listQuery{}, err
 	}

@@ -180,8 +180,8 @@ func TestListsAndCountsOfAScope(t *testing.T) {
 	})
 }
 
-// TestBriefLists: a brief list has each job's round in place of its document, whether a checkpoint has been written since
-// or not, and may have more jobs than another.
+// TestBriefLists: a brief list has each job's round in place of its document, whether a checkpoint has been written
+// since or not, and may have more jobs than another.
 func TestBriefLists(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())
@@ -214,7 +214,8 @@ func TestBriefLists(t *testing.T) {
 						t.Errorf("%s: %+v at place %d", when, j, len(rounds))
 					}
 				}
-				if after = page.Through; after == nil {
+				after = page.Through
+				if after == nil {
 					break
 				}
 			}

@@ -81,10 +81,11 @@ func TestMatchListsAll(t *testing.T) {
 
 // TestMatchIsBounded: more jobs than a bulk action may have are refused, and an error of the trackers is told.
 func TestMatchIsBounded(t *testing.T) {
-	if plan, err := matchUpTo(t.Context(), &listed{n: 3000}, &trackerpb.ListRequest{}, 3000); err != nil || plan.Len() != 3000 {
+	plan, err := matchUpTo(t.Context(), &listed{n: 3000}, &trackerpb.ListRequest{}, 3000)
+	if err != nil || plan.Len() != 3000 {
 		t.Errorf("as many as there may be: %v", err)
 	}
-	_, err := matchUpTo(t.Context(), &listed{n: 3001}, &trackerpb.ListRequest{}, 3000)
+	_, err = matchUpTo(t.Context(), &listed{n: 3001}, &trackerpb.ListRequest{}, 3000)
 	var p frame.Problem
 	if !errors.As(err, &p) || p.Code != code.LimitExceeded {
 		t.Errorf("too many: %v", err)
