@@ -209,7 +209,7 @@ func (f *bulkFleet) counted(o ackwire.BulkOrder, n int) {
 // at waits until a bulk action has come to a place, or has ended.
 func (f *bulkFleet) at(bulk string, place int) {
 	f.t.Helper()
-	within(f.t, testWithin, fmt.Sprintf("it has come to %d", place), func() bool {
+	within(f.t, 2*testWithin, fmt.Sprintf("it has come to %d", place), func() bool {
 		st, err := f.api.Job(bulk).Get(f.ctx)
 		if err == nil && st.State.Terminal() {
 			f.t.Fatalf("it is %s before %d", st.State, place)
