@@ -37,9 +37,10 @@
 //
 // There is one tenant and one subject, whose token permits everything but what is for operators. No webhook is sent (a
 // job's deliveries are an empty list), a job's history is made from its changes of state (no event is ever refused, and
-// beats are not told), nothing is limited but the size of a frame, jobs are kept until
-// [Server.Expire], and POST /v1/events (the frames of a socket as an event stream) is missing. Apart from that clients
-// see the same as from a real server, including web pages and programs in other languages: there are event streams of
-// one job, of several and of all, tickets, and grants that the server has made, which open and permit what they say
-// until they end. Tests of the project make the same calls to both.
+// beats are not told), a bulk action is done at once and skips nothing, GET /v1/workers has what [Server.ShowWorkers]
+// has set, nothing is limited but the size of a frame, jobs are kept until [Server.Expire], and POST /v1/events (the
+// frames of a socket as an event stream) is missing. Apart from that clients see the same as from a real server,
+// including web pages and programs in other languages: there are event streams of one job, of several and of all,
+// tickets, and grants that the server has made, which open and permit what they say until they end. Tests of the
+// project make the same calls to both.
 package ackwiretest

@@ -31,6 +31,8 @@ func (s *Server) routes() {
 	s.handle("POST /v1/jobs", s.postJob, maySubmit)
 	s.handle("POST /v1/jobs:batch", s.postBatch, maySubmit)
 	s.handle("GET /v1/jobs", s.listJobs, mayRead)
+	s.handle("POST /v1/bulk", s.postBulk)
+	s.handle("GET /v1/workers", s.getWorkers, mayOperate)
 	s.handle("GET /v1/stats", s.getStats, mayRead)
 	s.handle("GET /v1/jobs/{id}", s.getJob, mayRead)
 	s.handle("DELETE /v1/jobs/{id}", s.eraseJob, mayErase, mayRead)

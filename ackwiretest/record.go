@@ -101,6 +101,14 @@ func (s *Server) makeLocked(who identity, q frame.SubmitRequest) (frame.AckFrame
 			return frame.AckFrame{}, nil, err
 		}
 	}
+	return s.createLocked(q, budget)
+}
+
+// createLocked is makeLocked for a submit that is in order.
+func (s *Server) createLocked(q frame.SubmitRequest, budget int) (frame.AckFrame, *record, error) {
+	refuse := func(c code.Code, detail string) (frame.AckFrame, *record, error) {
+		return frame.AckFrame{}, nil, frame.NewProblem(c, detail)
+	}
 	key := q.Job + "\x00" + q.Key
 	if old := s.keys[key]; q.Key != "" && old != nil {
 		if s.records[old.doc.JobID] != old {

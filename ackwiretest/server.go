@@ -34,6 +34,7 @@ type Server struct {
 	keys     map[string]*record     // by type and idempotency key
 	version  int64                  // of the last change of any job
 	changed  chan struct{}          // closed with the next change
+	workers  frame.Workers          // what ShowWorkers has set
 	sockets  map[*socket]struct{}
 	tickets  map[string]ticket
 	grants   map[string]identity // by grant

@@ -180,6 +180,65 @@ func TestListsAndCountsOfAScope(t *testing.T) {
 	})
 }
 
+// TestBriefLists: a brief list has each job's round in place of its document, whether a checkpoint has been written
+// since or not, and may have more jobs than another.
+func TestBriefLists(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		i := w.start(8090, vfs.NewMem())
+		defer i.stop()
+		w.makeRequests()
+		const all = 6
+		retry := func(id string, round int) {
+			t.Helper()
+			i.doc(id, w.append(&event.Event{Type: event.CancelRequested, JobID: id, Round: round}))
+			i.doc(id, w.append(&event.Event{Type: event.RetryRequested, JobID: id, Round: round}))
+		}
+		for n := range all {
+			id := fmt.Sprintf("job-%02d", n)
+			_, v := w.submit(id)
+			i.doc(id, v)
+			for round := range n % 3 {
+				retry(id, round)
+			}
+			time.Sleep(time.Second) // so that the order is that of their creation
+		}
+		check := func(when string, want ...int64) {
+			t.Helper()
+			var rounds []int64
+			var after *trackerpb.Place
+			for {
+				page := i.list(&trackerpb.ListRequest{Brief: true, Limit: 4, After: after})
+				for _, j := range page.Jobs {
+					rounds = append(rounds, j.Round)
+					if j.Job.JobId != fmt.Sprintf("job-%02d", all-len(rounds)) || len(j.Job.Document) > 0 || j.Job.Version == 0 {
+						t.Errorf("%s: %+v at place %d", when, j, len(rounds))
+					}
+				}
+				after = page.Through
+				if after == nil {
+					break
+				}
+			}
+			if !slices.Equal(rounds, want) {
+				t.Errorf("%s: rounds %v, want %v", when, rounds, want)
+			}
+		}
+		check("at once", 2, 1, 0, 2, 1, 0)
+		time.Sleep(10 * time.Second)
+		check("after a checkpoint", 2, 1, 0, 2, 1, 0)
+		retry("job-00", 0)
+		check("after another change", 2, 1, 0, 2, 1, 1)
+		most := &trackerpb.ListRequest{Brief: true, Limit: maxBriefLimit}
+		if got := i.list(most); len(got.Jobs) != all {
+			t.Errorf("%d jobs", len(got.Jobs))
+		}
+		_, err := i.api.List(t.Context(), connect.NewRequest(&trackerpb.ListRequest{
+			Brief: true, Limit: maxBriefLimit + 1, Tenant: tenant, Partitions: allPartitions,
+		}))
+		wantCode(t, "a larger limit", err, connect.CodeInvalidArgument)
+	})
+}
+
 func TestBadLists(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		i := w.start(8090, vfs.NewMem())

@@ -23,6 +23,11 @@ const pageJobs = 2000
 // match lists all jobs of a request, the newest first. Jobs that are bulk actions themselves are left out unless the
 // request names their type, so that an order to cancel all does not end the others.
 func match(ctx context.Context, from Lister, asked *trackerpb.ListRequest) (*Plan, error) {
+	return matchUpTo(ctx, from, asked, frame.MaxBulk)
+}
+
+// matchUpTo is match for at most that many jobs: it fails when there are more.
+func matchUpTo(ctx context.Context, from Lister, asked *trackerpb.ListRequest, most int) (*Plan, error) {
 	req := proto.CloneOf(asked)
 	req.Brief, req.Limit = true, pageJobs
 	// The trackers cannot leave a type out, so bulk actions are listed apart and taken out. They are few.
@@ -44,9 +49,9 @@ func match(ctx context.Context, from Lister, asked *trackerpb.ListRequest) (*Pla
 		if without[j.Job.JobId] {
 			return nil
 		}
-		if plan.Len() == frame.MaxBulk {
+		if plan.Len() == most {
 			return frame.NewProblem(code.LimitExceeded, fmt.Sprintf(
-				"more than %d jobs match: a bulk action takes no more, give it a narrower filter", frame.MaxBulk))
+				"more than %d jobs match: a bulk action takes no more, give it a narrower filter", most))
 		}
 		return plan.add(j.Job.JobId, j.Round)
 	})

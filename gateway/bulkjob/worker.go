@@ -26,8 +26,8 @@ const (
 	streamRate  = 4 << 20                // bytes a second
 )
 
-// Policy is that of the jobs of bulk actions. An attempt is used up only by a gateway that was lost. The lease is short,
-// since a run that is taken for lost though it is not does no harm: each order is taken once.
+// Policy is that of the jobs of bulk actions. An attempt is used up only by a gateway that was lost. The lease is
+// short, since a run that is taken for lost though it is not does no harm: each order is taken once.
 func Policy() job.Policy {
 	return job.Policy{
 		Attempts: job.MaxAttempts, Lease: job.Seconds(10 * time.Second), Grace: job.Seconds(30 * time.Second),

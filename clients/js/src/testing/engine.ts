@@ -1,6 +1,7 @@
 // What the server in memory is made of: its jobs, its sessions, and what the test wants to go wrong.
 
 import type { ErrorCode } from "../codes_gen.js";
+import type { Workers } from "../operate/workers.js";
 import type { Grant, GrantOptions } from "../types.js";
 import { anyone, type Deed, holder, type Identity } from "./access.js";
 import { checkSubmit } from "./checks.js";
@@ -57,6 +58,9 @@ export class Engine {
   version = 0;
   /** Numbers what is made: sessions, tickets, jobs. */
   made = 0;
+
+  /** What GET /v1/workers answers. */
+  workers: Partial<Workers> = {};
 
   down = false;
   delay = 0;
@@ -154,7 +158,7 @@ export class Engine {
   submit(request: Submit, who: Identity): { ack: Ack; record: JobRecord } {
     const submit = checkSubmit(request);
     const { job: type, payload, key } = submit;
-    if (this.types && !this.types.has(type)) {
+    if (this.types && !this.types.has(type) && type !== "ackwire.bulk") {
       throw new Refusal("unknown_job_type", `${JSON.stringify(type)} is not a job type here`);
     }
     who.checkSubmit(type);
@@ -182,6 +186,11 @@ export class Engine {
       if (ahead === 0 && this.handlers.has(type)) ack.estimate = 0;
     }
     return { ack, record };
+  }
+
+  /** Whether the key of a submit has made a job. */
+  known({ job: type, key }: Submit, who: Identity): boolean {
+    return !!key && this.#keys.has(keyOf(who.subject, type, key));
   }
 
   /** How many jobs of a type wait for a worker. Here, each type has a lane of its own. */
@@ -293,10 +302,11 @@ export class Engine {
     const record = this.find(jobId, who, "erase");
     const { state } = record.doc;
     if (!terminal(state)) throw new Refusal("invalid_state", `the job is ${state}: it has not ended`);
-    this.#remove(record);
+    this.remove(record);
   }
 
-  #remove(record: JobRecord): void {
+  /** Removes a job. Its key is kept. */
+  remove(record: JobRecord): void {
     record.stopTimers();
     this.records.delete(record.doc.jobId);
     this.order = this.order.filter((other) => other !== record);
@@ -305,7 +315,7 @@ export class Engine {
 
   /** Removes a job, as a real server does when its retention is over. */
   expire(record: JobRecord): void {
-    this.#remove(record);
+    this.remove(record);
     this.#keys.delete(keyOf(record.subject, record.doc.type, record.submit.key ?? ""));
     record.run?.stop("the job has expired");
     record.doc.state = "cancelled"; // for an attempt that still runs: nothing more becomes of it

@@ -4,6 +4,7 @@ import type { ErrorCode } from "../codes_gen.js";
 import type { GrantRequest, State } from "../types.js";
 import type { Deed, Identity } from "./access.js";
 import { Batch } from "./batch.js";
+import { getWorkers, postBulk } from "./bulk.js";
 import { checkState, checkTag } from "./checks.js";
 import { codes, Refusal } from "./codes.js";
 import type { Engine } from "./engine.js";
@@ -34,6 +35,8 @@ type Route = (engine: Engine, request: Request_, id: string) => Response | Promi
 const routes: [method: string, pattern: RegExp, route: Route, ...needed: Deed[]][] = [
   ["POST", /^\/v1\/jobs$/, postJob, "submit"],
   ["POST", /^\/v1\/jobs:batch$/, postBatch, "submit"],
+  ["POST", /^\/v1\/bulk$/, postBulk],
+  ["GET", /^\/v1\/workers$/, getWorkers],
   ["GET", /^\/v1\/jobs$/, listJobs, "read"],
   ["GET", /^\/v1\/stats$/, getStats, "read"],
   ["POST", /^\/v1\/ws-tickets$/, postTicket],
@@ -173,7 +176,7 @@ async function postBatch(engine: Engine, request: Request_): Promise<Response> {
 }
 
 /** Reads a body, which is a JSON object. */
-function parse({ body, headers }: Request_): object {
+export function parse({ body, headers }: Request_): object {
   if (!/^application\/json\b/.test(headers.get("Content-Type") ?? "")) {
     throw new Refusal("unsupported_media_type", "the body must be application/json");
   }
@@ -329,7 +332,7 @@ function getStats(engine: Engine, { query, who }: Request_): Response {
 }
 
 /** Reads the tags that jobs must have. */
-function readTags(query: URLSearchParams): [string, string][] {
+export function readTags(query: URLSearchParams): [string, string][] {
   const all = [...new Set(query.getAll("tag"))];
   if (all.length > 4) throw new Refusal("invalid_frame", "tag has more than 4 values");
   return all.map((text) => {
@@ -341,7 +344,7 @@ function readTags(query: URLSearchParams): [string, string][] {
   });
 }
 
-const tagged = ({ doc }: JobRecord, tags: [string, string][]) => tags.every(([key, value]) => doc.tags?.[key] === value);
+export const tagged = ({ doc }: JobRecord, tags: [string, string][]) => tags.every(([key, value]) => doc.tags?.[key] === value);
 
 export const filters = new Set([
   "state", "type", "lane", "subject", "mine", "tag", "createdAfter", "createdBefore", "updatedAfter", "updatedBefore",

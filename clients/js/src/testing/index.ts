@@ -3,7 +3,8 @@
  * under test runs unchanged.
  *
  * What it is not: there is one tenant, payloads are not held to a schema, no webhook is sent (a job's deliveries are an
- * empty list), nothing is limited but what `limits` says, and jobs are kept until `expire`.
+ * empty list), a bulk action is done at once and skips nothing, `workers` tells what `showWorkers` has set, nothing is
+ * limited but what `limits` says, and jobs are kept until `expire`.
  *
  * @module
  */

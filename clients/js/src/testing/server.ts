@@ -1,6 +1,7 @@
 // The server in memory as tests see it.
 
 import type { ErrorCode } from "../codes_gen.js";
+import type { Workers } from "../operate/workers.js";
 import type { JobType, Payload, Result, Session, SessionEvents, Status, Target, Transport } from "../types.js";
 import { anyone } from "./access.js";
 import { Engine, type Limits, type Refusable } from "./engine.js";
@@ -234,6 +235,11 @@ export class TestServer {
   /** Has every later submit take that many milliseconds: its job is made after that time, and acked then. */
   delayAcks(ms: number): void {
     this.#engine.ackDelay = ms;
+  }
+
+  /** Sets what `workers` of `ackwire/operate` tells: by default that there are none. */
+  showWorkers(all: Partial<Workers>): void {
+    this.#engine.workers = all;
   }
 
   /** Removes a job, as a real server does when its retention is over: its key makes a new job. */
