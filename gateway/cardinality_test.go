@@ -87,7 +87,7 @@ func TestClientsMakeNoLabels(t *testing.T) {
 		time.Sleep(settled)
 
 		known := map[string][]string{
-			"type": append(meter.Words(clientFrames), otherFrame),
+			"type":  append(meter.Words(clientFrames), otherFrame),
 			"route": slices.Concat(api.RouteNames, console.RouteNames), "bound": meter.Words(limits.All),
 			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"},
 				[]string{"ok", "refused", "unavailable"}, api.Handshakes,
