@@ -16,6 +16,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/api"
 	"github.com/ackwire/ackwire/gateway/conns"
+	"github.com/ackwire/ackwire/gateway/console"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/session"
 	"github.com/ackwire/ackwire/gateway/sse"
@@ -30,7 +31,7 @@ const maxSeries = 300
 // TestClientsMakeNoLabels: whatever clients send, over HTTP and sockets, the values of labels
 // are those of the contract, and the number of series ends at a bound.
 func TestClientsMakeNoLabels(t *testing.T) {
-	inWorld(t, nil, func(t *testing.T, w *world) {
+	inWorld(t, func(c *Config) { c.Console = true }, func(t *testing.T, w *world) {
 		random := rand.New(rand.NewPCG(5, 6))
 		word := func() string {
 			letters := make([]byte, 1+random.IntN(12))
@@ -50,7 +51,8 @@ func TestClientsMakeNoLabels(t *testing.T) {
 			path := "/" + pick("v1", "v2") + "/" + pick("jobs", "stats", "ws", "ws-tickets", "events", "metrics") + "/" +
 				pick("", "x", "..") + "/" + pick("why", "events", "result", "cancel")
 			if random.IntN(3) == 0 {
-				path = "/v1/" + pick("jobs", "events?job="+word(), "ws?ticket="+word(), "jobs?state="+word())
+				path = []string{"/v1/", "/console/"}[random.IntN(2)] + pick("login", "token", "session", "assets/"+word(),
+					"jobs", "events?job="+word(), "ws?ticket="+word(), "jobs?state="+word())
 			}
 			method := methods[random.IntN(len(methods))]
 			w.http(method, path, http.Header{
@@ -85,7 +87,8 @@ func TestClientsMakeNoLabels(t *testing.T) {
 		time.Sleep(settled)
 
 		known := map[string][]string{
-			"type": append(meter.Words(clientFrames), otherFrame), "route": api.RouteNames, "bound": meter.Words(limits.All),
+			"type":  append(meter.Words(clientFrames), otherFrame),
+			"route": slices.Concat(api.RouteNames, console.RouteNames), "bound": meter.Words(limits.All),
 			"outcome": slices.Concat([]string{"acked", "rejected", "indeterminate"},
 				[]string{"ok", "refused", "unavailable"}, api.Handshakes,
 				conns.Handshakes, []string{"done"}, meter.Words(frame.BulkReasons)),

@@ -93,6 +93,10 @@ var doors = map[string]door{
 	"GET /v1/ws":                        {0, noJob, "", ""},
 	"GET /console/session":              {0, noJob, "", ""},
 	"HEAD /console/session":             {0, noJob, "", ""},
+	"GET /console/login":                {0, noJob, "", ""},
+	"HEAD /console/login":               {0, noJob, "", ""},
+	"POST /console/login":               {0, noJob, `{"redirect":""}`, ""},
+	"POST /console/token":               {0, noJob, `{"code":"c","state":"s"}`, ""},
 
 	"frame auth":        {0, noJob, "", ""},
 	"frame ping":        {0, noJob, `{"type":"ping","id":"x"}`, ""},
@@ -166,7 +170,7 @@ func (d door) permits(p auth.Permissions) bool {
 func TestDoors(t *testing.T) {
 	configure := func(c *Config) {
 		tokensOnly(c)
-		c.Console = true
+		c.Console, c.ConsoleLogin = true, loginAt("http://127.0.0.1:1")
 		c.Bulk.Mode = BulkOn
 	}
 	inWorld(t, configure, func(t *testing.T, w *world) {

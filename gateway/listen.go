@@ -10,6 +10,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/console"
 	"github.com/ackwire/ackwire/gateway/console/login"
+	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/internal/service"
 )
 
@@ -55,7 +56,8 @@ func (g *Gateway) serve(ctx, work context.Context, d listeners) error {
 	handler := g.api.Handler()
 	page := console.New(console.Config{
 		Identify: g.api.Identify, Problem: g.api.Problem,
-		Login: login.New(g.cfg.ConsoleLogin, g.provider(), g.env.Log),
+		Serve: g.api.Serve,
+		Login: login.New(g.cfg.ConsoleLogin, g.provider(), g.env.Log, func() { g.metrics.turnedAway(limits.Logins) }),
 	}).Over(handler)
 	if g.cfg.Console {
 		handler = page

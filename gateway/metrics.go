@@ -9,6 +9,7 @@ import (
 
 	"github.com/ackwire/ackwire/gateway/api"
 	"github.com/ackwire/ackwire/gateway/bulkjob"
+	"github.com/ackwire/ackwire/gateway/console"
 	"github.com/ackwire/ackwire/gateway/intake"
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/outbox"
@@ -107,7 +108,7 @@ func newMetrics(
 			"Bytes of the frames in compression_before_bytes_total as they were sent: compressed, unless that would not be "+
 				"smaller."),
 	}
-	all.http = api.NewMetrics(r, all)
+	all.http = api.NewMetrics(r, all, console.RouteNames...)
 	m.GaugeFunc("watched_jobs", "Jobs that are watched.", func() float64 {
 		jobs, _ := size()
 		return float64(jobs)

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/ackwire/ackwire/gateway/auth"
 	"github.com/ackwire/ackwire/schemas/code"
@@ -13,6 +14,8 @@ import (
 type API struct {
 	door   *door
 	routes []route
+	// serving counts the requests of HTTP/2 connections that are served; see boundStreams.
+	serving atomic.Int64
 }
 
 // New returns an API.
@@ -110,5 +113,14 @@ func (a *API) Handler() http.Handler {
 		d.problem(w, frame.NewProblem(code.NotFound, "no such route"))
 		d.cfg.Metrics.Request(otherRoute, http.StatusNotFound, 0, false)
 	})
-	return identified(d.boundStreams(d.leavingSaid(d.crossOrigin(d.readable(mux)))))
+	return identified(d.boundStreams(&a.serving, d.leavingSaid(d.crossOrigin(d.readable(mux)))))
+}
+
+// Serve serves a request that is none of the API by a handler, as those of the API are served: it has an ID, is
+// bounded, and counts as one of the route, which must be a name of [RouteNames] or one that was given to [NewMetrics].
+func (a *API) Serve(route string, w http.ResponseWriter, r *http.Request, by http.HandlerFunc) {
+	d := a.door
+	identified(d.boundStreams(&a.serving, d.leavingSaid(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.serveEndpoint(endpoint{route, by}, w, r)
+	})))).ServeHTTP(w, r)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,7 +37,8 @@ const (
 // RouteNames are the names of all endpoints in the metrics.
 var RouteNames = []string{
 	"submit", "batch", "list", "get", "why", "result", "deliveries", "events", "streams", "stream", "cancel",
-	"retry", "erase", "stats", "grant", "bulk",
+	"retry", "erase", "stats", "grant", "bulk", "history", "payload", "job_types", "dead", "dead_get", "dead_requeue",
+	"workers", "webhooks", "audit",
 	"ticket", "ws", otherRoute,
 }
 
@@ -47,8 +49,8 @@ var Handshakes = []string{
 	string(code.Internal),
 }
 
-// NewMetrics registers the metrics.
-func NewMetrics(r prometheus.Registerer, counts Counts) *Metrics {
+// NewMetrics registers the metrics. routes are names of routes that are none of the API; see [API.Serve].
+func NewMetrics(r prometheus.Registerer, counts Counts, routes ...string) *Metrics {
 	m := meter.New(r, "gateway")
 	all := &Metrics{
 		Counts:   counts,
@@ -62,7 +64,7 @@ func NewMetrics(r prometheus.Registerer, counts Counts) *Metrics {
 		eventStreamEnds: m.Counters("event_stream_ends_total", "Event streams that ended, by reason.",
 			"reason", meter.Words(sse.Reasons)...),
 	}
-	for _, route := range RouteNames {
+	for _, route := range slices.Concat(RouteNames, routes) {
 		all.requestSeconds.WithLabelValues(route)
 	}
 	return all

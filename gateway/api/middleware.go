@@ -115,8 +115,7 @@ func gzipped(serve http.HandlerFunc) http.HandlerFunc {
 
 // boundStreams bounds the requests of all HTTP/2 connections that are served at the same time. Those of HTTP/1.1 are
 // bounded by the connections.
-func (d *door) boundStreams(next http.Handler) http.Handler {
-	var serving atomic.Int64
+func (d *door) boundStreams(serving *atomic.Int64, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor < 2 {
 			next.ServeHTTP(w, r)

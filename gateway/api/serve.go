@@ -38,16 +38,21 @@ func (d *door) serveRoute(methods map[string]endpoint) http.HandlerFunc {
 		if _, inURL := auth.URLGrant(r); inURL && !takesURLGrant(e.name, r.Method) {
 			e.serve = func(w http.ResponseWriter, _ *http.Request) { d.problem(w, errURLGrantRoute) }
 		}
-		sw := &statusWriter{ResponseWriter: w, began: time.Now()}
-		defer func() {
-			if v := recover(); v != nil {
-				d.cfg.Log.Error("request panicked", "route", e.name, "panic", v)
-				d.problem(sw, frame.NewProblem(code.Internal, ""))
-			}
-			d.cfg.Metrics.Request(e.name, sw.status, sw.took(), sw.Header().Get(preferenceApplied) != "")
-		}()
-		e.serve(sw, r)
+		d.serveEndpoint(e, w, r)
 	}
+}
+
+// serveEndpoint serves a request by an endpoint, and counts it.
+func (d *door) serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Request) {
+	sw := &statusWriter{ResponseWriter: w, began: time.Now()}
+	defer func() {
+		if v := recover(); v != nil {
+			d.cfg.Log.Error("request panicked", "route", e.name, "panic", v)
+			d.problem(sw, frame.NewProblem(code.Internal, ""))
+		}
+		d.cfg.Metrics.Request(e.name, sw.status, sw.took(), sw.Header().Get(preferenceApplied) != "")
+	}()
+	e.serve(sw, r)
 }
 
 // statusWriter records the status that was sent, and when.

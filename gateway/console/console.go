@@ -14,8 +14,44 @@ import (
 // Path is where the console is, below the root of its listener.
 const Path = "/console"
 
-// Routes are the requests to the console whose answers depend on who sends them.
-var Routes = []string{"GET " + Path + "/session", "HEAD " + Path + "/session"}
+// Routes are the requests to the console that are more than a read of a file.
+var Routes = []string{
+	"GET " + Path + sessionPath, "HEAD " + Path + sessionPath,
+	"GET " + Path + loginPath, "HEAD " + Path + loginPath, "POST " + Path + loginPath,
+	"POST " + Path + tokenPath,
+}
+
+// sessionPath is the path, below Path, of what the page is told of its user.
+const sessionPath = "/session"
+
+// Names of the console's routes in metrics.
+const (
+	pageRoute    = "console_page"
+	assetRoute   = "console_asset"
+	sessionRoute = "console_session"
+	loginRoute   = "console_login"
+	tokenRoute   = "console_token"
+)
+
+// RouteNames are the names of all its routes in metrics.
+var RouteNames = []string{pageRoute, assetRoute, sessionRoute, loginRoute, tokenRoute}
+
+const assetsPath = "/assets/"
+
+// routeOf returns the name of the route of a path below Path.
+func routeOf(rest string) string {
+	switch {
+	case rest == sessionPath:
+		return sessionRoute
+	case rest == loginPath:
+		return loginRoute
+	case rest == tokenPath:
+		return tokenRoute
+	case strings.HasPrefix(rest, assetsPath):
+		return assetRoute
+	}
+	return pageRoute
+}
 
 // policy lets the page load its own scripts and styles and talk to its own host, and nothing else: text of a job that
 // got into the page as markup could neither run nor send anything.
@@ -37,6 +73,8 @@ type Config struct {
 	Identify Identify
 	// Problem answers with an error.
 	Problem func(w http.ResponseWriter, err error)
+	// Serve serves a request by a handler, and counts it as one of the route.
+	Serve func(route string, w http.ResponseWriter, r *http.Request, by http.HandlerFunc)
 	// Login is the provider at which operators log in; nil if there is none.
 	Login *login.Provider
 }
@@ -58,7 +96,7 @@ func (c *Console) Over(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		c.serve(w, r, rest)
+		c.cfg.Serve(routeOf(rest), w, r, func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, rest) })
 	})
 }
 
@@ -80,7 +118,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, rest string) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	name, isAsset := strings.CutPrefix(rest, "/assets/")
+	name, isAsset := strings.CutPrefix(rest, assetsPath)
 	switch {
 	case rest == "":
 		target := path.Base(Path) + "/"
@@ -90,7 +128,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, rest string) {
 		h.Set("Location", target)
 		h.Set("Cache-Control", askAgain)
 		w.WriteHeader(http.StatusTemporaryRedirect)
-	case rest == "/session":
+	case rest == sessionPath:
 		c.session(w, r)
 	case isAsset && c.files[name] != nil:
 		c.files[name].serve(w, r, forever)

@@ -28,7 +28,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request, rest string) {
 	var answer any
 	var err error
 	switch {
-	case r.Method == http.MethodGet && rest == loginPath:
+	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && rest == loginPath:
 		o := Offer{}
 		if provider != nil {
 			o.Provider = provider.Name()
@@ -37,7 +37,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request, rest string) {
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "POST")
 		if rest == loginPath {
-			w.Header().Set("Allow", "GET, POST")
+			w.Header().Set("Allow", "GET, HEAD, POST")
 		}
 		err = frame.NewProblem(code.MethodNotAllowed, "")
 	case provider == nil:

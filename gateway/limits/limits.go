@@ -83,6 +83,7 @@ const (
 	AddressStrangers Bound = "address_strangers"
 
 	HandshakeRate Bound = "handshake_rate"
+	Logins        Bound = "console_logins"
 	AllSessions   Bound = "sessions"
 )
 
@@ -91,7 +92,7 @@ var All = []Bound{
 	SubmitRate, Jobs, Webhooks, Sessions, SubjectSessions, Subscriptions, TenantLists, SubjectLists, OrderRate, AskRate,
 	ListRate,
 	ListBytes, Submits, SubmitBytes, FairShare, FrameRate, MessageTime, Connections, RequestHead, LongLines,
-	Strangers, AddressStrangers, HandshakeRate, AllSessions,
+	Strangers, AddressStrangers, HandshakeRate, AllSessions, Logins,
 }
 
 const (

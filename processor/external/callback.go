@@ -187,18 +187,12 @@ func (c *Callbacks) write(w http.ResponseWriter, token string, chunk *chunk) {
 		problem(w, http.StatusGone, gone, codeRunEnded)
 		return
 	}
-	if t := to.streams.find(chunk.Stream); t != nil { // it may be closed
-		t.turn <- struct{}{}
-		defer func() { <-t.turn }()
-		if t.closed.Load() {
-			problem(w, http.StatusConflict, "the stream is closed", codeStreamClosed)
-			return
-		}
-	}
-	err := chunk.write(to.job)
+	err := to.streams.write(chunk)
 	switch code := processor.CodeOf(err); {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
+	case errors.Is(err, errStreamClosed):
+		problem(w, http.StatusConflict, "the stream is closed", codeStreamClosed)
 	case code == job.CodeStreamTooLarge:
 		problem(w, http.StatusRequestEntityTooLarge, err.Error(), code)
 	case code == job.CodeInvalidStream:

@@ -107,7 +107,11 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 		_ = resp.Body.Close()
 	}()
 	if streams {
-		return e.follow(ctx, j, resp)
+		from := &events{job: j}
+		if w != nil {
+			from.side = w.streams
+		}
+		return e.follow(ctx, from, resp)
 	}
 	if resp.StatusCode == http.StatusAccepted {
 		if w == nil {
@@ -128,8 +132,8 @@ func (e *Endpoint) Handle(ctx context.Context, j *processor.Job, payload []byte)
 }
 
 // follow reads an answer of events.
-func (e *Endpoint) follow(ctx context.Context, j *processor.Job, resp *http.Response) (json.RawMessage, error) {
-	result, err := (&events{job: j}).outcome(resp.Body, resp.StatusCode)
+func (e *Endpoint) follow(ctx context.Context, from *events, resp *http.Response) (json.RawMessage, error) {
+	result, err := from.outcome(resp.Body, resp.StatusCode)
 	var broken brokenOff
 	if !errors.As(err, &broken) {
 		return result, err

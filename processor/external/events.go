@@ -22,6 +22,7 @@ const maxEvents = 1 << 20
 // and chunk, then result or error. Others are ignored. A line and an event's data have at most MaxResult bytes.
 type events struct {
 	job   *processor.Job
+	side  *writeSide // where the endpoint may also write; nil if it cannot
 	name  string
 	data  []byte
 	lines int // of data
@@ -123,13 +124,25 @@ func (e *events) event(status int) (result json.RawMessage, done bool, err error
 			err = invalidStream(errors.New(`the data of an event chunk are not {"stream":…,"text":…} or {"stream":…,"items":…}`))
 		}
 		if err == nil {
-			err = w.Chunk.write(e.job)
+			err = e.write(w.Chunk)
 		}
 		return nil, false, err
 	case "error":
 		return nil, true, readFailure(data).err(end{code: fmt.Sprintf("http_%d", status)})
 	}
 	return bytes.Clone(data), true, nil
+}
+
+// write writes a piece of a stream.
+func (e *events) write(c *chunk) error {
+	if e.side == nil {
+		return c.write(e.job)
+	}
+	err := e.side.write(c)
+	if errors.Is(err, errStreamClosed) {
+		return invalidStream(fmt.Errorf("the stream %s was closed at its URL, and is written to by an event chunk", c.Stream))
+	}
+	return err
 }
 
 // splitLines returns a function for bufio.Scanner that splits at CR, LF, and CR LF. A line is passed on when its end is

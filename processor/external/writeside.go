@@ -79,6 +79,22 @@ func (s *writeSide) find(name string) *written {
 	return s.streams[name]
 }
 
+// errStreamClosed is returned for a piece of a stream that was closed at the write side.
+var errStreamClosed = errors.New("the stream is closed")
+
+// write writes what an endpoint says of a stream by its callback URL or in its answer. A stream that was closed here
+// takes no more of these, either: whoever closed it relies on its being complete.
+func (s *writeSide) write(c *chunk) error {
+	if t := s.find(c.Stream); t != nil {
+		t.turn <- struct{}{}
+		defer func() { <-t.turn }()
+		if t.closed.Load() {
+			return errStreamClosed
+		}
+	}
+	return c.write(s.job)
+}
+
 // serveStreams handles a request for TOKEN/NAME.
 func (c *Callbacks) serveStreams(w http.ResponseWriter, r *http.Request, rest string) {
 	h := w.Header()

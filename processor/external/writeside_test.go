@@ -296,6 +296,39 @@ func TestWhatOthersWriteHasItsKind(t *testing.T) {
 	}
 }
 
+// TestEventsToAStreamThatIsClosed: an answer of events writes to a stream while it is open at the write side. Once it is
+// closed there the run fails.
+func TestEventsToAStreamThatIsClosed(t *testing.T) {
+	got := handle(t, t.Context(), endpoint(t, time.Minute, callbacks(t), func(w http.ResponseWriter, r *http.Request) {
+		url := r.Header.Get("Ackwire-Streams") + "/tokens"
+		if got := ask(t, "PUT", url, "a", ct, asText); got.status != 201 {
+			t.Errorf("PUT: %d", got.status)
+		}
+		say := func(events string) {
+			_, _ = fmt.Fprint(w, events)
+			_ = http.NewResponseController(w).Flush()
+		}
+		chunk := func(text string) string {
+			return "event: chunk\ndata: {\"stream\":\"tokens\",\"text\":\"" + text + "\"}\n\n"
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		say(chunk("b"))
+		for ask(t, "HEAD", url, "").header.Get(next) != at(2) {
+			if r.Context().Err() != nil {
+				return
+			}
+		}
+		if got := ask(t, "POST", url, "", closed, "true"); got.status != 204 {
+			t.Errorf("a close: %d", got.status)
+		}
+		say(chunk("c") + "event: result\ndata: 1\n\n")
+	}), 0)
+	wantFailure(t, "a chunk of a closed stream", got, job.CodeInvalidStream, false, "closed")
+	if text := got.Streams["tokens"].Text; text != "ab" {
+		t.Errorf("the stream is %q", text)
+	}
+}
+
 // TestBoundsOfTheWriteSide: streams and producers are counted.
 func TestBoundsOfTheWriteSide(t *testing.T) {
 	writing(t, nil, func(url string) {

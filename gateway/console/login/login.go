@@ -12,11 +12,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+	"golang.org/x/time/rate"
 
 	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
@@ -29,6 +29,10 @@ const (
 	maxAnswer = 1 << 20 // of the provider
 	maxAtOnce = 16      // requests to the provider
 	askTime   = 10 * time.Second
+	// maxRate is how many requests to the provider there are in a second, and maxBurst how many at once after a pause. A
+	// login makes two, and an open page one each time that its token expires.
+	maxRate  = 20
+	maxBurst = 100
 	// known is how long the discovered endpoints are used before they are read again.
 	known = time.Hour
 	// again is when they are read again if that has failed.
@@ -50,21 +54,27 @@ type Provider struct {
 	client *http.Client
 	log    *slog.Logger
 	places chan struct{}
+	rate   *rate.Limiter
+	turned func() // counts a request that was refused because there are too many
 
-	mu       sync.Mutex // guards the fields below; held while endpoints are discovered
+	reading  chan struct{} // of capacity 1; whoever has its place reads the endpoints, and owns the fields below
 	endpoint oauth2.Endpoint
 	read     time.Time
+	failed   time.Time // when reading them has failed last, by err
+	err      error
 }
 
-// New returns the provider of a valid configuration, or nil if that names none. client asks the provider.
-func New(cfg Config, client *http.Client, log *slog.Logger) *Provider {
+// New returns the provider of a valid configuration, or nil if that names none. client asks the provider. turnedAway is
+// called for each request that is refused because there are too many.
+func New(cfg Config, client *http.Client, log *slog.Logger, turnedAway func()) *Provider {
 	if !cfg.On() {
 		return nil
 	}
 	bounded := *client
 	bounded.Transport = bound{client.Transport}
 	bounded.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Provider{cfg: cfg, client: &bounded, log: log, places: make(chan struct{}, maxAtOnce)}
+	return &Provider{cfg: cfg, client: &bounded, log: log, places: make(chan struct{}, maxAtOnce),
+		rate: rate.NewLimiter(maxRate, maxBurst), turned: turnedAway, reading: make(chan struct{}, 1)}
 }
 
 // bound bounds the bytes of answers.
@@ -233,9 +243,18 @@ func (p *Provider) away(err error) error {
 
 // asked returns how the provider is asked, and takes one of the places for that until leave.
 func (p *Provider) asked(ctx context.Context, redirect string) (cfg *oauth2.Config, leave func(), err error) {
+	turn := p.rate.Reserve()
+	if wait := turn.Delay(); wait > 0 {
+		turn.Cancel()
+		p.turned()
+		problem := frame.NewProblem(code.RateLimited, fmt.Sprintf("at most %d logins in a second", maxRate/2))
+		problem.RetryAfter = wait.Seconds()
+		return nil, nil, problem
+	}
 	select {
 	case p.places <- struct{}{}:
 	default:
+		p.turned()
 		problem := frame.NewProblem(code.Overloaded, "many log in at this moment")
 		problem.RetryAfter = 1
 		return nil, nil, problem
@@ -258,14 +277,24 @@ func (p *Provider) asked(ctx context.Context, redirect string) (cfg *oauth2.Conf
 }
 
 // discover returns the provider's endpoints. Those that were read within the last hour are used again, and older ones
-// while the provider does not tell newer ones.
+// while the provider does not tell newer ones. Those who have waited for a reading that failed have its error, so that
+// nobody waits longer than for one.
 func (p *Provider) discover(ctx context.Context) (oauth2.Endpoint, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.read.IsZero() && time.Since(p.read) < known {
-		return p.endpoint, nil
+	began := time.Now()
+	select {
+	case p.reading <- struct{}{}:
+		defer func() { <-p.reading }()
+	case <-ctx.Done():
+		return oauth2.Endpoint{}, ctx.Err()
 	}
-	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, p.client), askTime)
+	switch {
+	case !p.read.IsZero() && time.Since(p.read) < known:
+		return p.endpoint, nil
+	case p.read.IsZero() && p.err != nil && !p.failed.Before(began):
+		return oauth2.Endpoint{}, p.err
+	}
+	// It is read for all who wait: also when the one who came first leaves.
+	ctx, cancel := context.WithTimeout(oidc.ClientContext(context.WithoutCancel(ctx), p.client), askTime)
 	defer cancel()
 	provider, err := oidc.NewProvider(ctx, p.cfg.Issuer)
 	if err == nil {
@@ -275,6 +304,7 @@ func (p *Provider) discover(ctx context.Context) (oauth2.Endpoint, error) {
 	case err == nil:
 		p.endpoint, p.read = provider.Endpoint(), time.Now()
 	case p.read.IsZero():
+		p.failed, p.err = time.Now(), err
 		return oauth2.Endpoint{}, err
 	default:
 		p.read = time.Now().Add(again - known)

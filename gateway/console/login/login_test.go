@@ -123,7 +123,7 @@ func open(at *provider, change func(*Config)) *Provider {
 	if change != nil {
 		change(&cfg)
 	}
-	return New(cfg, &http.Client{Transport: http.DefaultTransport}, slog.New(slog.DiscardHandler))
+	return New(cfg, &http.Client{Transport: http.DefaultTransport}, slog.New(slog.DiscardHandler), func() {})
 }
 
 // TestLogin: the way of a login, the cookie that holds it, and the token that is given; then another for that.
@@ -270,9 +270,7 @@ func TestProviderIsBad(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p.mu.Lock()
 	p.read = p.read.Add(-2 * known)
-	p.mu.Unlock()
 	at.Close()
 	if _, err := p.discover(t.Context()); err != nil {
 		t.Errorf("known endpoints are forgotten: %v", err)
@@ -315,7 +313,7 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	if New(Config{}, nil, nil) != nil {
+	if New(Config{}, nil, nil, nil) != nil {
 		t.Error("there is a provider that nobody has named")
 	}
 }

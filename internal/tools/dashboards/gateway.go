@@ -98,5 +98,48 @@ func gateway() *board {
 		query{s.sum("ackwire_gateway_stream_reads_total", "outcome"), "{{outcome}}"}))
 	add(b, 6, graph("Buffers by instance", "Bytes of the buffers of streams, of at most 256 MiB.", units.BytesIEC,
 		query{"sum by (instance) (" + s.of("ackwire_gateway_stream_buffer_bytes") + ")", "{{instance}}"}))
+
+	b.row("Lists that are watched")
+	add(b, 8, graph("Watched lists", "Watches of lists of jobs, and the number of different lists in them.", units.Short,
+		query{"sum(" + s.of("ackwire_gateway_list_subscriptions") + ")", "watches"},
+		query{"sum(" + s.of("ackwire_gateway_lists") + ")", "lists"}))
+	add(b, 8, graph("Rows sent and conflated",
+		"Conflated: a newer change of the same job took its place before every client had been sent it.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_list_rows_sent_total"), "sent"},
+		query{s.sum("ackwire_gateway_list_changes_conflated_total"), "conflated"}))
+	add(b, 8, graph("Lists asked for anew",
+		"Clients that were told to ask for a list again: more had changed than is sent, or a partition has moved.",
+		units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_list_overflows_total"), "again"}))
+
+	b.row("Batches and bulk actions")
+	add(b, 8, graph("Batches", "Batches of submits over HTTP and by sockets; their submits count as others do.",
+		units.OpsPerSecond,
+		query{s.and(`route="batch"`).observed("ackwire_gateway_http_request_seconds"), "HTTP"},
+		query{s.and(`type="submitBatch"`).sum("ackwire_gateway_frames_received_total"), "sockets"}))
+	add(b, 8, graph("Bulk actions that run", "A gateway runs two at a time; others wait in the lane ackwire-bulk.",
+		units.Short,
+		query{"sum by (instance) (" + s.of("ackwire_gateway_bulk_running") + ")", "{{instance}}"}))
+	add(b, 8, stacked("Jobs of bulk actions by outcome",
+		"Jobs that bulk actions came to: done, or skipped and why. Given again: orders that something did not answer, or that "+
+			"were refused by overload; while there are many, a bulk action is slow.", units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_bulk_jobs_total", "outcome"), "{{outcome}}"},
+		query{s.sum("ackwire_gateway_bulk_repeated_orders_total"), "given again"}))
+
+	b.row("Operators")
+	add(b, 8, graph("Requests for operators by route",
+		"Histories, payloads, dead letters, workers, webhooks, the audit trail and bulk actions, by the command line, the "+
+			"console and programs.", units.RequestsPerSecond,
+		query{s.and(`route=~"history|payload|dead|dead_get|dead_requeue|workers|webhooks|audit|bulk"`).observed(
+			"ackwire_gateway_http_request_seconds", "route"), "{{route}}"}))
+	add(b, 8, graph("Console and logins",
+		"Pages and files of the console, logins that begin (console_login), and tokens that the provider was asked for "+
+			"(console_token). Turned away: logins beyond what the provider may be asked.", units.RequestsPerSecond,
+		query{s.and(`route=~"console_.+"`).observed("ackwire_gateway_http_request_seconds", "route"), "{{route}}"},
+		query{s.and(`bound="console_logins"`).sum("ackwire_gateway_turned_away_total"), "turned away"}))
+	add(b, 8, graph("Audit records", "Records of the topic audit. Lost: not known to be written; the log has what they tell.",
+		units.OpsPerSecond,
+		query{s.sum("ackwire_gateway_audit_records_total"), "written"},
+		query{s.sum("ackwire_gateway_audit_lost_total"), "lost"}))
 	return b
 }

@@ -99,6 +99,23 @@ func tracker() *board {
 	add(b, 8, graph("Followed streams by instance", "Streams that gateways follow.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_tracker_streams_follows") + ")", "{{instance}}"}))
 
+	b.row("Workers, histories and lists")
+	add(b, 8, graph("Workers by instance",
+		"Workers that announced themselves within two minutes, of the partitions that a tracker owns.", units.Short,
+		query{"sum by (instance) (" + s.of("ackwire_tracker_workers") + ")", "{{instance}}"}))
+	add(b, 8, stacked("Announcements by outcome",
+		"Announcements of workers. Crowded: there are more workers than are kept; workers are missing from the list then.",
+		units.OpsPerSecond,
+		query{s.sum("ackwire_tracker_worker_announcements_total", "outcome"), "{{outcome}}"}))
+	add(b, 8, graph("Read for histories by instance",
+		"Bytes of the topic status that are read from Kafka to tell histories of jobs.", units.BytesPerSecondIEC,
+		query{s.sum("ackwire_tracker_history_read_bytes_total", "instance"), "{{instance}}"}))
+	add(b, 24, graph("Changes of watched lists",
+		"Conflated: a newer change of the same job took its place before the gateway had read it. Overflows: there was no "+
+			"room, so that the gateway lists anew.", units.OpsPerSecond,
+		query{s.sum("ackwire_tracker_list_changes_conflated_total"), "conflated"},
+		query{s.sum("ackwire_tracker_list_overflows_total"), "overflows"}))
+
 	b.row("Watches and trouble")
 	add(b, 8, graph("Watches by instance", "Jobs watched by gateways, one per gateway and job.", units.Short,
 		query{"sum by (instance) (" + s.of("ackwire_tracker_watches") + ")", "{{instance}}"}))
