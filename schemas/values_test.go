@@ -301,7 +301,8 @@ var ackWithGrant = func() frame.AckFrame {
 // history is that of a job whose first run lost its lease and went on all the same.
 var history = frame.History{JobID: jobID, NextCursor: "MDE5YzFkYjAgbCAx", AsOf: endedAt, Events: []frame.HistoryEvent{
 	{Offset: 40, At: acceptedAt, Type: event.Accepted, By: event.ByGateway, Subject: "alice", Applied: new(true),
-		State: job.Pending, Attempt: 1},
+		TraceID: "0af7651916cd43dd8448eb211c80319c",
+		State:   job.Pending, Attempt: 1},
 	{Offset: 58, At: endedAt, Type: event.Progress, By: event.ByWorker, Worker: "w-1", Run: runID, Dispatch: 1,
 		Progress: json.RawMessage(`{"percent":40}`), Applied: new(false), Reason: "old_dispatch",
 		Detail: "The job had been handed out again since: the run was given up.", State: job.Processing, Attempt: 2},

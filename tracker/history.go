@@ -111,7 +111,7 @@ func historyEvent(e *history.Event) *trackerpb.HistoryEvent {
 		Offset: e.Offset, At: e.At.UnixMilli(), Type: string(e.Type), Run: e.Run, Worker: e.Worker,
 		Dispatch: int32(e.Dispatch), Round: int32(e.Round), Subject: e.Subject, Progress: e.Progress, Error: e.Error,
 		Verdict: verdicts[e.Verdict], Reason: string(e.Reason), Detail: e.Detail, State: string(e.State),
-		Attempt: int32(e.Attempt), Bulk: e.Bulk,
+		Attempt: int32(e.Attempt), Bulk: e.Bulk, TraceId: e.TraceID,
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,8 @@ type HistoryCmd struct {
 // Help returns the text that kong prints below the flags.
 func (c *HistoryCmd) Help() string {
 	return "Each event of the job as it lies in the log, the oldest first: when, what, who wrote it, the job's state " +
-		"after it, and what it says; or why it changed nothing. With --json one event per line. " + queryHelp
+		"after it, and what it says; or why it changed nothing; and the ID of the job's trace, if an event has one. " +
+		"With --json one event per line. " + queryHelp
 }
 
 // Run implements the command.
@@ -39,6 +41,7 @@ func (c *HistoryCmd) Run(env *Env) error {
 	o := ackwire.HistoryOptions{Limit: frame.MaxHistoryLimit}
 	v, table := newView(env, &c.Flags), newTable("TIME", "EVENT", "BY", "DISPATCH", "STATE", "WHAT")
 	printed, empty, truncated := 0, 0, false
+	trace := "" // the ID of the first one that an event carries
 	for {
 		if c.Limit != nil {
 			o.Limit = min(frame.MaxHistoryLimit, *c.Limit-printed)
@@ -59,6 +62,9 @@ func (c *HistoryCmd) Run(env *Env) error {
 			truncated = true
 			fmt.Fprintln(env.Stderr, "the job's first events are not kept any more: "+since(page.Earliest))
 		}
+		for _, e := range page.Events {
+			trace = cmp.Or(trace, e.TraceID)
+		}
 		printed += len(page.Events)
 		empty++
 		if len(page.Events) > 0 {
@@ -70,6 +76,9 @@ func (c *HistoryCmd) Run(env *Env) error {
 		}
 	}
 	table.print(env)
+	if trace != "" && !c.JSON {
+		fmt.Fprintln(env.Stdout, "trace "+clip(clean(trace), maxCellChars))
+	}
 	switch {
 	case empty == maxEmptyPages:
 		return refused(fmt.Errorf("the server has found no event in %d pages", empty))

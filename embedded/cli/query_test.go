@@ -74,7 +74,7 @@ func history(_ string, q url.Values) string {
 	if q.Get("cursor") == "" {
 		return `{"jobId":"0199-job","events":[{"offset":7,"at":"2026-01-02T03:04:05Z","type":"accepted","by":"gateway",` +
 			`"subject":"alice","applied":true,"state":"pending","attempt":1},{"offset":9,"at":"2026-01-02T03:04:06.5Z",` +
-			`"type":"progress","by":"worker","worker":"w1","run":"r1","dispatch":1,"applied":true,"state":"processing",` +
+			`"type":"progress","by":"worker","worker":"w1","run":"r1","dispatch":1,"traceId":"0af7651916cd43dd8448eb211c80319c","applied":true,"state":"processing",` +
 			`"attempt":1,"progress":{"percent":40,"message":"half\u001b[31m"}}],"nextCursor":"2","asOf":"2026-01-02T03:04:07Z"}`
 	}
 	return `{"jobId":"0199-job","events":[{"offset":12,"at":"2026-01-02T03:05:05Z","type":"failed","by":"worker",` +

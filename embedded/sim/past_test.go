@@ -1,11 +1,14 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ackwire/ackwire"
 	"github.com/ackwire/ackwire/schemas/event"
@@ -81,4 +84,42 @@ func (w *World) past(j *ackwire.Job, limit int) (lines []string) {
 			return lines
 		}
 	}
+}
+
+// TestAJobsPastHasItsTrace: the ID of the trace that the client has sent, though it is not sampled, is in the history;
+// other events, and jobs without a trace, have none.
+func TestAJobsPastHasItsTrace(t *testing.T) {
+	Run(t, func(w *World) {
+		const id = "0af7651916cd43dd8448eb211c80319c"
+		var runs Counter
+		w.StartWorker(echoes(&runs, 0))
+		c := w.Dial()
+		parent, err := trace.TraceIDFromHex(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := trace.ContextWithSpanContext(w.ctx(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: parent,
+			SpanID: trace.SpanID{1}}))
+		traced, err := c.Submit(ctx, "demo.echo", json.RawMessage(`1`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := w.Submit(c, "demo.echo", `2`)
+		for _, j := range []*ackwire.Job{traced, plain} {
+			w.WantEnd("it is done", c, j.ID, job.Completed, 1)
+			page, err := c.Job(j.ID).History(w.ctx(), ackwire.HistoryOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page.Events {
+				want := ""
+				if j == traced && e.Type == event.Accepted {
+					want = id
+				}
+				if e.TraceID != want {
+					t.Errorf("%s of %s has the trace %q, want %q", e.Type, j.ID, e.TraceID, want)
+				}
+			}
+		}
+	})
 }

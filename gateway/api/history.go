@@ -142,9 +142,10 @@ func historyOf(jobID string, got *trackerpb.HistoryResponse) *frame.History {
 		typ := event.Type(e.Type)
 		shown := frame.HistoryEvent{
 			Offset: e.Offset, At: unixTime(e.At), Type: typ, By: typ.Writer(), Worker: e.Worker, Subject: e.Subject,
-			Run: e.Run, Dispatch: int(e.Dispatch), Round: int(e.Round), Bulk: e.Bulk, Progress: e.Progress,
-			Error:  json.RawMessage(e.Error),
-			Reason: e.Reason, Detail: e.Detail, State: job.State(e.State), Attempt: int(e.Attempt),
+			Run: e.Run, Dispatch: int(e.Dispatch), Round: int(e.Round), Bulk: e.Bulk, TraceID: e.TraceId,
+			Progress: e.Progress,
+			Error:    json.RawMessage(e.Error),
+			Reason:   e.Reason, Detail: e.Detail, State: job.State(e.State), Attempt: int(e.Attempt),
 		}
 		if e.Verdict != trackerpb.HistoryEvent_UNKNOWN {
 			applied := e.Verdict == trackerpb.HistoryEvent_APPLIED

@@ -13,6 +13,7 @@ import (
 	"github.com/ackwire/ackwire/gateway/limits"
 	"github.com/ackwire/ackwire/gateway/problem"
 	"github.com/ackwire/ackwire/internal/kafka"
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/frame"
 )
@@ -218,6 +219,7 @@ func (in *Submits) produceAccepted(ctx context.Context, s *submission, request e
 		return 0, fmt.Errorf("accepted event of job %s: %w", s.jobID, err)
 	}
 	rec := &kgo.Record{Topic: s.to.Names().Status(), Key: []byte(s.jobID), Value: value}
+	tracing.CarryKept(ctx, rec)
 	err = kafka.ProduceSync(ctx, in.cfg.Kafka, rec)
 	in.cfg.Health.observe(err)
 	if err != nil {

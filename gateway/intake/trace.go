@@ -22,6 +22,9 @@ type spans struct{ *Config }
 // recorded.
 func (p spans) begin(ctx context.Context, r *frame.SubmitRequest) (context.Context, trace.Span) {
 	sc := tracing.Parse(r.Traceparent, r.Tracestate)
+	if sc.IsValid() {
+		ctx = tracing.Keep(ctx)
+	}
 	if p.TraceClients {
 		ctx = tracing.With(ctx, sc)
 	} else {

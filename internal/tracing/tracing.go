@@ -127,6 +127,22 @@ func Carry(ctx context.Context, rec *kgo.Record) {
 	}
 }
 
+type kept struct{}
+
+// Keep has CarryKept carry the trace of ctx.
+func Keep(ctx context.Context) context.Context { return context.WithValue(ctx, kept{}, true) }
+
+// CarryKept adds the trace of a context from Keep to the record's headers though it is not sampled, so that its ID can
+// be looked up later; for a sampled one see Carry.
+func CarryKept(ctx context.Context, rec *kgo.Record) {
+	sc := trace.SpanContextFromContext(ctx)
+	if ctx.Value(kept{}) == nil || sc.IsSampled() || !sc.IsValid() {
+		return
+	}
+	parent, _ := Format(sc)
+	rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: parentField, Value: []byte(parent)})
+}
+
 // SetHeaders adds the headers of ctx's trace to a request.
 func SetHeaders(ctx context.Context, h http.Header) { w3c.Inject(ctx, propagation.HeaderCarrier(h)) }
 

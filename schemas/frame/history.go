@@ -39,10 +39,13 @@ type HistoryEvent struct {
 	Worker  string       `json:"worker,omitempty"`
 	Subject string       `json:"subject,omitempty"` // the job's owner, in events that name it
 	// Run and Dispatch fence the events of workers; Round is the number of retries that an order has seen.
-	Run      string          `json:"run,omitempty"`
-	Dispatch int             `json:"dispatch,omitempty"`
-	Round    int             `json:"round,omitempty"`
-	Bulk     string          `json:"bulk,omitempty"`     // the bulk action whose order it is
+	Run      string `json:"run,omitempty"`
+	Dispatch int    `json:"dispatch,omitempty"`
+	Round    int    `json:"round,omitempty"`
+	Bulk     string `json:"bulk,omitempty"` // the bulk action whose order it is
+	// TraceID is that of the W3C trace that the event's record carries: of sampled ones, and of that of a submit whose
+	// client has sent one.
+	TraceID  string          `json:"traceId,omitempty"`
 	Progress json.RawMessage `json:"progress,omitempty"` // a job.Progress
 	Error    json.RawMessage `json:"error,omitempty"`    // a job.Error
 	// Applied says whether the event changed the job; null if that is not known, see History.Truncated.

@@ -1027,7 +1027,8 @@ type HistoryEvent struct {
 	// The job after the event, unless the verdict is UNKNOWN or there is no job.
 	State         string `protobuf:"bytes,14,opt,name=state,proto3" json:"state,omitempty"`
 	Attempt       int32  `protobuf:"varint,15,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Bulk          string `protobuf:"bytes,16,opt,name=bulk,proto3" json:"bulk,omitempty"` // the bulk action whose order it is
+	Bulk          string `protobuf:"bytes,16,opt,name=bulk,proto3" json:"bulk,omitempty"`                      // the bulk action whose order it is
+	TraceId       string `protobuf:"bytes,17,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"` // of the trace that its record carries, 32 hexadecimal digits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1170,6 +1171,13 @@ func (x *HistoryEvent) GetAttempt() int32 {
 func (x *HistoryEvent) GetBulk() string {
 	if x != nil {
 		return x.Bulk
+	}
+	return ""
+}
+
+func (x *HistoryEvent) GetTraceId() string {
+	if x != nil {
+		return x.TraceId
 	}
 	return ""
 }
@@ -5695,7 +5703,7 @@ const file_tracker_proto_rawDesc = "" +
 	"\x04life\x18\x03 \x01(\tR\x04life\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12\x1a\n" +
 	"\bearliest\x18\x05 \x01(\x03R\bearliest\x12\x13\n" +
-	"\x05as_of\x18\x06 \x01(\x03R\x04asOf\"\xdc\x03\n" +
+	"\x05as_of\x18\x06 \x01(\x03R\x04asOf\"\xf7\x03\n" +
 	"\fHistoryEvent\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x12\n" +
@@ -5713,7 +5721,8 @@ const file_tracker_proto_rawDesc = "" +
 	"\x06detail\x18\r \x01(\tR\x06detail\x12\x14\n" +
 	"\x05state\x18\x0e \x01(\tR\x05state\x12\x18\n" +
 	"\aattempt\x18\x0f \x01(\x05R\aattempt\x12\x12\n" +
-	"\x04bulk\x18\x10 \x01(\tR\x04bulk\"0\n" +
+	"\x04bulk\x18\x10 \x01(\tR\x04bulk\x12\x19\n" +
+	"\btrace_id\x18\x11 \x01(\tR\atraceId\"0\n" +
 	"\aVerdict\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aAPPLIED\x10\x01\x12\v\n" +

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ackwire/ackwire/internal/tracing"
 	"github.com/ackwire/ackwire/schemas/event"
 	"github.com/ackwire/ackwire/schemas/job"
 	"github.com/ackwire/ackwire/schemas/plainjson"
@@ -40,6 +41,7 @@ type Event struct {
 	Worker   string
 	Subject  string
 	Bulk     string // the bulk action whose order it is
+	TraceID  string // of the W3C trace that the record carries
 	Dispatch int
 	Round    int
 	Progress json.RawMessage
@@ -67,6 +69,11 @@ func eventOf(rec *kgo.Record, e *event.Event, err error) Event {
 		return made
 	}
 	made.Type, made.Subject, made.Bulk = e.Type, e.Subject, e.Bulk
+	if len(rec.Headers) > 0 {
+		if sc := tracing.FromRecord(rec); sc.IsValid() {
+			made.TraceID = sc.TraceID().String()
+		}
+	}
 	made.Run, made.Worker = e.Run, e.Worker
 	made.Dispatch, made.Round = e.Dispatch, e.Round
 	if e.Progress != nil {
@@ -93,7 +100,7 @@ func (e *Event) judge(r fold.Result) {
 
 // size is about how many bytes the event has as JSON.
 func (e *Event) size() int {
-	const fields = 300
+	const fields = 350
 	return fields + len(e.Run) + len(e.Worker) + len(e.Subject) + len(e.Bulk) + len(e.Progress) + len(e.Error)
 }
 

@@ -345,6 +345,8 @@ export interface HistoryEvent {
   run?: string;
   dispatch?: number;
   round?: number;
+  /** The ID of the W3C trace that its record carries. */
+  traceId?: string;
   progress?: Progress;
   error?: { code: string; message: string; retryable: boolean };
   /** Whether it changed the job; null if that is not known. */
