@@ -296,8 +296,8 @@ func TestWhatOthersWriteHasItsKind(t *testing.T) {
 	}
 }
 
-// TestEventsToAStreamThatIsClosed: an answer of events writes to a stream while it is open at the write side. Once it is
-// closed there the run fails.
+// TestEventsToAStreamThatIsClosed: an answer of events writes to a stream while it is open at the write side. Once it
+// is closed there the run fails.
 func TestEventsToAStreamThatIsClosed(t *testing.T) {
 	got := handle(t, t.Context(), endpoint(t, time.Minute, callbacks(t), func(w http.ResponseWriter, r *http.Request) {
 		url := r.Header.Get("Ackwire-Streams") + "/tokens"
