@@ -3,6 +3,7 @@
 import type { HistoryEvent, HistoryPage, Status } from "ackwire";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { read, told } from "../api.js";
+import { Copy, CopyIcon } from "./basics.js";
 import { moments, type Moment } from "../past.js";
 import { ended } from "../permit.js";
 import { count, cut, visible } from "../text.js";
@@ -78,11 +79,13 @@ export function Past({ id, job }: { id: string; job: Status }) {
   const [extra, more] = useState(shown);
   const hidden = Math.max(0, rows.length - extra);
   const { page } = past;
+  const trace = past.events.find((e) => e.traceId)?.traceId;
   const late = past.events.filter((e) => e.applied === false).length;
   return (
     <section class="part past" aria-busy={!page}>
       <div class="row between"><h2>History</h2>
         <span class="dim">{page ? `${count(past.events.length)}${past.more || page.nextCursor ? " of more" : ""} events${late ? `, ${count(late)} of which changed nothing` : ""}, times in UTC` : " "}</span></div>
+      {trace && <p class="id">Trace <code>{trace}</code><Copy text={trace} label="Copy the trace ID"><CopyIcon /></Copy></p>}
       {page?.truncated && <p class="banner">The first events of this job have left the log{page.earliest && <>, which begins {inUTC(Date.parse(page.earliest))} UTC</>}. What is left is shown; what became of it is not known.</p>}
       {past.error && <p class="banner bad" role="alert">{visible(past.error)}. The page tries again by itself.</p>}
       {hidden > 0 && <button class="quiet" onClick={() => more(extra + 5 * shown)}>{count(hidden)} earlier rows</button>}

@@ -8,11 +8,13 @@ import { usePoll } from "../live.js";
 import { go } from "../router.js";
 import { useCell } from "../state.js";
 import { count, visible } from "../text.js";
+import { Fires, useSigns, Versions } from "../components/Fires.js";
+import { now, span } from "../time.js";
 import { TenantField } from "../components/Tenant.js";
 
 export interface Stats {
   counts: { type: string; lane: string; state: State; jobs: number }[];
-  lanes: { lane: string; workers: number; waiting: number }[];
+  lanes: { lane: string; workers: number; waiting: number; oldestSince?: string }[];
   asOf: string;
 }
 
@@ -37,6 +39,7 @@ export function Overview({ query }: { query: URLSearchParams }) {
   const total = (state: State) => (data?.counts ?? []).reduce((n, c) => n + (c.state === state && c.type !== webhook ? c.jobs : 0), 0);
   const may = (permission: string) => me.permissions.includes(permission);
   const exact = may("operate");
+  const signs = useSigns(exact);
   return (
     <div class="overview">
       <div class="head">
@@ -52,10 +55,10 @@ export function Overview({ query }: { query: URLSearchParams }) {
           </A></li>
         ))}
       </ul>
-      {data && <>{may("read:tenant") && <Hour tenant={tenant} />}<section>
+      {data && (!exact || signs.data || signs.error) && <><Fires stats={data} data={signs.data} />{may("read:tenant") && <Hour tenant={tenant} />}<section>
         <h2>Lanes</h2>
         <div class="scroll" tabIndex={0} role="group" aria-label="Lanes"><table>
-          <thead><tr><th scope="col">Lane</th><th scope="col" class="num">Workers</th><th scope="col" class="num">Backlog</th><th scope="col" class="num">Running</th><th scope="col" class="num wide">Retrying</th><th scope="col">Condition</th></tr></thead>
+          <thead><tr><th scope="col">Lane</th><th scope="col" class="num">Workers</th><th scope="col" class="num">Backlog</th><th scope="col" class="num wide">Oldest waits</th><th scope="col" class="num">Running</th><th scope="col" class="num wide">Retrying</th><th scope="col">Condition</th></tr></thead>
           <tbody>{data.lanes.map((lane) => <Lane key={lane.lane} lane={lane} stats={data} tenant={tenant} exact={exact} />)}</tbody>
         </table></div>
         {!exact && <p class="dim">Workers and backlog are of all tenants; without the permission “operate” they are magnitudes.</p>}
@@ -69,13 +72,14 @@ export function Overview({ query }: { query: URLSearchParams }) {
       <section>
         <h2>Failed last</h2>
         <Failures jobs={failures.data?.jobs} />
-      </section></>}
+      </section><Versions data={signs.data} /></>}
     </div>
   );
 }
 
 function Lane({ lane, stats, tenant, exact }: { lane: Stats["lanes"][number]; stats: Stats; tenant: string; exact: boolean }) {
   const of = (state: State) => stats.counts.reduce((n, c) => n + (c.lane === lane.lane && c.state === state ? c.jobs : 0), 0);
+  const time = useCell(now);
   const about = exact || lane.waiting === 0 ? "" : "≥ ";
   const [mark, what] = lane.workers ? (lane.waiting ? ["busy", "has a backlog"] : ["well", "keeps up"])
     : lane.waiting ? ["bad", "no workers"] : ["idle", "no workers, nothing waits"];
@@ -84,6 +88,7 @@ function Lane({ lane, stats, tenant, exact }: { lane: Stats["lanes"][number]; st
       <th scope="row"><A to={link(tenant, { lane: lane.lane, ...(lane.lane === "webhooks" && { type: webhook }) })}>{lane.lane}</A></th>
       <td class="num">{count(lane.workers)}</td>
       <td class="num">{about}{count(lane.waiting)}</td>
+      <td class="num wide">{lane.oldestSince ? about + span(Math.max(0, time - Date.parse(lane.oldestSince))) : "–"}</td>
       <td class="num">{count(of("processing"))}</td>
       <td class="num wide">{count(of("retrying"))}</td>
       <td><span class={`condition ${mark}`}>{what}</span></td>

@@ -13,12 +13,12 @@ import { now, span } from "../time.js";
 type Hold = HeldJob & { worker: string };
 
 const stuckAfter = 120_000; // milliseconds without news of a handler
-const silentAfter = 90_000; // milliseconds without news of a worker
+export const silentAfter = 90_000; // milliseconds without news of a worker
 
 const text = (value: string) => visible(cut(value, 200));
 
 /** Whether a handler has told nothing for long. That it has a worker that lives says nothing of it. */
-const stuck = (h: Hold, time: number) => time - Date.parse(h.progressAt ?? h.since) > stuckAfter;
+export const stuck = (h: HeldJob, time: number) => time - Date.parse(h.progressAt ?? h.since) > stuckAfter;
 
 function For({ since }: { since: string }) {
   return <>{span(Math.max(0, useCell(now) - Date.parse(since)))}</>;
