@@ -59,10 +59,14 @@ func New(cl *kgo.Client) *Fetcher {
 	return &Fetcher{cl: cl, leaders: map[topicPartition]int32{}}
 }
 
-// Record reads the record at pos. The error is an ErrGone, or ErrRemoved, when the log does not hold it;
+// Record reads the record at pos, and no more than the batch that has it: when many jobs are retried, one record after
+// the other is read of the same partition. The error is an ErrGone, or ErrRemoved, when the log does not hold it;
 // other errors are worth another try.
 func (f *Fetcher) Record(ctx context.Context, pos event.Position) (*kgo.Record, error) {
-	rec, err := f.first(ctx, pos, fetchMaxBytes)
+	rec, err := f.first(ctx, pos, 1)
+	if errors.Is(err, errNothing) { // the batch has nothing for readers, so what is behind it tells whether it was removed
+		rec, err = f.first(ctx, pos, fetchMaxBytes)
+	}
 	if err == nil && rec.Offset != pos.Offset {
 		rec, err = nil, failed(pos, ErrRemoved)
 	}
