@@ -136,8 +136,8 @@ var failedReports = ackwire.BulkOrder{Action: ackwire.BulkRetry,
 // are skipped and named.
 func TestABulkActionThatIsKilledTouchesNoJobTwice(t *testing.T) {
 	Run(t, func(w *World) {
-		const all = 700
-		gateways := bulkWorld(w, 2, 40)
+		const all = 1000
+		gateways := bulkWorld(w, 2, 20)
 		r := &reports{runs: map[string]int{}}
 		w.StartWorker(r.handle)
 		c := w.Dial()
@@ -170,7 +170,7 @@ func TestABulkActionThatIsKilledTouchesNoJobTwice(t *testing.T) {
 		}
 		h := w.NewHTTP()
 		for n := range 3 {
-			at := int64(150 * (n + 1))
+			at := int64(250 * (n + 1))
 			w.eventually(fmt.Sprintf("it has come to %d", at), func() bool {
 				time.Sleep(time.Second)
 				st, err := h.Job(b.ID).Get(w.ctx())
