@@ -22,7 +22,8 @@ type ActivityCmd struct {
 func (c *ActivityCmd) Help() string {
 	return "How many jobs were accepted, completed, failed and cancelled in the last 60 minutes, by lane: in the last 5 " +
 		"minutes, in all of them, and minute by minute as a line whose highest point is the most in a minute. The " +
-		"token must permit to read all jobs of the tenant. With --json the answer of GET /v1/activity in one line. " + queryHelp
+		"token must permit to read all jobs of the tenant. With --json the answer of GET /v1/activity in one line. " +
+		queryHelp
 }
 
 // Run implements the command.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ackwire/ackwire/internal/service/version"
-	"github.com/ackwire/ackwire/schemas/text"
 )
 
 // Instance tells operators which run of a service they look at, and of which build it is.
@@ -33,7 +32,7 @@ func NewInstance() Instance {
 	const hostBytes, randomChars = 100, 6
 	v := version.Get()
 	return Instance{
-		Name:    text.Clip(host, hostBytes) + "-" + strings.ToLower(rand.Text()[:randomChars]),
+		Name:    host[:min(len(host), hostBytes)] + "-" + strings.ToLower(rand.Text()[:randomChars]),
 		Version: v.Version, Revision: v.Revision, StartedAt: time.Now().UTC().Truncate(time.Millisecond),
 	}
 }
