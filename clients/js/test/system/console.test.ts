@@ -99,6 +99,14 @@ test("the last hour is a chart, which tells the same in words and minute by minu
   await chart.locator("canvas").waitFor();
   const says = await chart.getAttribute("aria-label");
   expect(says).toMatch(/^Jobs by minute since \d\d:\d\d: [1-9]\d* accepted, most at \d\d:\d\d \([1-9]\d*\); /);
+  // It is drawn in its colours: the line of accepted jobs is blue.
+  const blue = () => chart.locator("canvas").evaluate((canvas: HTMLCanvasElement) => {
+    const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
+    let n = 0;
+    for (let i = 0; i < data.length; i += 4) if (data[i + 2]! > data[i]! + 80 && data[i + 3]! > 200) n++;
+    return n;
+  });
+  expect(await blue()).toBeGreaterThan(20);
   const shown = () => page.locator(".hour li").allInnerTexts();
   expect((await shown()).at(-1)).toBe("in 59 minutes");
   const box = (await chart.boundingBox())!;

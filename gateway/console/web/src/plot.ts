@@ -29,8 +29,14 @@ const steps = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 *
 
 /** Draws a chart of columns (times in seconds, then each line's values) into an element. */
 export function plot(div: HTMLElement, columns: uPlot.AlignedData, o: Options): { set(columns: uPlot.AlignedData): void; fit(): void; end(): void } {
-  const style = getComputedStyle(div);
-  const colour = (name: string) => style.getPropertyValue(name);
+  // A custom property is text, such as light-dark(…), which a canvas does not take: an element's colour is a colour.
+  const probe = div.appendChild(document.createElement("i"));
+  const colours = new Map(["--dim", "--line", "--code", ...o.lines.map((l) => l.colour)].map((name) => {
+    probe.style.color = `var(${name})`;
+    return [name, getComputedStyle(probe).color];
+  }));
+  probe.remove();
+  const colour = (name: string) => colours.get(name)!;
   const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const size = () => ({ width: div.clientWidth, height: o.height });
   const chart = new uPlot({

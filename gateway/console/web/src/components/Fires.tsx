@@ -48,4 +48,4 @@ export function Fires({ stats, data }: { stats: Stats; data: Signs }) {
 }
 
 export const Versions = ({ data }: { data: Signs }) =>
-  data ? <p class="dim">Versions: gateways {visible(versions(data.system.gateways))} · trackers {visible(versions(data.system.trackers))} · workers {visible(versions(data.fleet.workers))}</p> : null;
+  data ? <section class="dim">Versions: gateways {visible(versions(data.system.gateways))} · trackers {visible(versions(data.system.trackers))} · workers {visible(versions(data.fleet.workers))}</section> : null;

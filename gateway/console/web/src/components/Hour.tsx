@@ -9,7 +9,7 @@ import { count, visible } from "../text.js";
 import { inUTC, utc } from "../time.js";
 
 const lines = [
-  { name: "accepted", colour: "--run", width: 1.25, dash: [] },
+  { name: "accepted", colour: "--link", width: 1.25, dash: [] },
   { name: "completed", colour: "--good", width: 1.25, dash: [8, 3] },
   { name: "failed", colour: "--bad", width: 2, dash: [] },
   { name: "cancelled", colour: "--dim", width: 1.25, dash: [2, 3] },
