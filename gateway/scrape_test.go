@@ -133,39 +133,44 @@ func TestAScrapeDoesNotGrowWithSockets(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
+	scrape := func(accept string) (body string, took time.Duration) {
+		r := httptest.NewRequest(http.MethodGet, "http://"+ops.Addr()+"/metrics", nil)
+		r.RequestURI = ""
+		r.Header.Set("Accept", accept)
+		began := time.Now()
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		took = time.Since(began)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK ||
+			!strings.HasPrefix(resp.Header.Get("Content-Type"), strings.Split(accept, ";")[0]) {
+			t.Fatalf("%s: %v %v", accept, resp.Header, err)
+		}
+		return string(b), took
+	}
+	// A client knows of its socket before the gateway counts it.
+	all := fmt.Sprintf("\nackwire_gateway_sessions %d\n", sockets)
+	counted := func() bool { body, _ := scrape("text/plain"); return strings.Contains(body, all) }
+	for deadline := time.Now().Add(time.Minute); !counted(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the sockets are not all there")
+		}
+	}
 	for name, accept := range map[string]string{
 		"text": "text/plain", "OpenMetrics": "application/openmetrics-text;version=1.0.0",
 		"protobuf": "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
 	} {
-		var quickest time.Duration
-		var body string
-		for range 5 {
-			r := httptest.NewRequest(http.MethodGet, "http://"+ops.Addr()+"/metrics", nil)
-			r.RequestURI = ""
-			r.Header.Set("Accept", accept)
-			began := time.Now()
-			resp, err := http.DefaultClient.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := io.ReadAll(resp.Body)
-			took := time.Since(began)
-			_ = resp.Body.Close()
-			if err != nil || resp.StatusCode != http.StatusOK ||
-				!strings.HasPrefix(resp.Header.Get("Content-Type"), strings.Split(accept, ";")[0]) {
-				t.Fatalf("%s: %v %v", name, resp.Header, err)
-			}
-			if quickest == 0 || took < quickest {
-				quickest = took
-			}
-			body = string(b)
+		body, quickest := scrape(accept)
+		for range 4 {
+			_, took := scrape(accept)
+			quickest = min(quickest, took)
 		}
 		t.Logf("%d sockets, %s: %d bytes in %v", sockets, name, len(body), quickest)
 		if len(body) > maxScrape {
 			t.Errorf("%s: %d bytes", name, len(body))
-		}
-		if name == "text" && !strings.Contains(body, fmt.Sprintf("\nackwire_gateway_sessions %d\n", sockets)) {
-			t.Error("the sockets are not all there")
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()

@@ -97,7 +97,7 @@ func TestASubmitIsASpan(t *testing.T) {
 }
 
 // TestSampling: a trace that comes in is sampled as it says; the ratio decides on the others,
-// and the worker is told what was decided.
+// and the worker is told what was decided. The history of a job tells of its client's trace, sampled or not.
 func TestSampling(t *testing.T) {
 	for _, c := range []struct {
 		what    string
@@ -109,7 +109,7 @@ func TestSampling(t *testing.T) {
 		sampled bool
 	}{
 		{"sampled by the client", 0, sampled, 1, true, true, true},
-		{"not sampled by the client", 1, unsampled, 0, true, false, false},
+		{"not sampled by the client", 1, unsampled, 0, true, true, false},
 		{"begun here and sampled", 1, "", 1, true, true, true},
 		{"begun here and not sampled", 0, "", 0, true, false, false},
 		{"a broken one is none", 1, "nonsense", 1, true, true, true},
@@ -127,6 +127,7 @@ func TestSampling(t *testing.T) {
 			}
 			request, accepted := carried(w.produced(w.names.Requests("default"))), carried(w.produced(w.names.Status()))
 			if request.IsValid() != c.request || request.IsSampled() != c.sampled || accepted.IsValid() != c.status ||
+				accepted.IsSampled() != c.sampled ||
 				len(named(spans, "submit")) != c.spans {
 				t.Errorf("%s: request %+v, accepted %+v, %d spans", c.what, request, accepted, len(spans.Ended()))
 			}
@@ -153,7 +154,7 @@ func TestClientsDoNotForceSampling(t *testing.T) {
 			request, accepted := tracing.FromRecord(w.produced(w.names.Requests("default"))[0]),
 				tracing.FromRecord(w.produced(w.names.Status())[0])
 			if request.TraceID() != tracing.Parse(c.parent, "").TraceID() || request.IsSampled() != c.sampled ||
-				accepted.IsValid() != c.sampled || (len(spans.Ended()) > 0) != c.sampled {
+				accepted.TraceID() != request.TraceID() || accepted.IsSampled() != c.sampled || (len(spans.Ended()) > 0) != c.sampled {
 				t.Errorf("%s at %v: request %+v, accepted %+v, %d spans", c.parent, c.ratio, request, accepted, len(spans.Ended()))
 			}
 		})

@@ -38,7 +38,7 @@ const (
 var RouteNames = []string{
 	"submit", "batch", "list", "get", "why", "result", "deliveries", "events", "streams", "stream", "cancel",
 	"retry", "erase", "stats", "grant", "bulk", "history", "payload", "job_types", "dead", "dead_get", "dead_requeue",
-	"workers", "webhooks", "audit",
+	"workers", "system", "activity", "webhooks", "audit",
 	"ticket", "ws", otherRoute,
 }
 
