@@ -60,6 +60,6 @@ func (s *Shard) Activity(ctx context.Context, tenant string, last time.Time) (Ac
 			reply <- answer[Activity]{err: ErrNotReady}
 			return
 		}
-		reply <- answer[Activity]{value: Activity{Recent: s.activity.log.Recent(last, tenant), AsOf: s.clock.fresh.asOf}}
+		reply <- answer[Activity]{value: Activity{Recent: s.census.activity.log.Recent(last, tenant), AsOf: s.clock.fresh.asOf}}
 	})
 }

@@ -11,17 +11,18 @@ import (
 	"github.com/ackwire/ackwire/tracker/store"
 )
 
-// census counts a shard's jobs that have not ended, in memory or not, and has the tracker's gauges count the same.
-// Owned by the shard's goroutine.
+// census counts a shard's jobs that have not ended, in memory or not, and has the tracker's gauges count the same. It
+// has what happened to jobs lately, too. Owned by the shard's goroutine.
 type census struct {
-	metrics *Metrics
-	active  int64
-	open    map[*lane]map[job.State]int64 // the same jobs, as the gauges of their lanes have them
-	asOf    atomic.Int64                  // when the log last ended where the counts do, in Unix nanoseconds; 0 if never
+	metrics  *Metrics
+	activity activity
+	active   int64
+	open     map[*lane]map[job.State]int64 // the same jobs, as the gauges of their lanes have them
+	asOf     atomic.Int64                  // when the log last ended where the counts do, in Unix nanoseconds; 0 if never
 }
 
-func newCensus(m *Metrics) census {
-	return census{metrics: m, open: map[*lane]map[job.State]int64{}}
+func newCensus(m *Metrics, a activity) census {
+	return census{metrics: m, activity: a, open: map[*lane]map[job.State]int64{}}
 }
 
 // begin counts what the store has.
@@ -49,6 +50,7 @@ func (c *census) end() {
 		}
 	}
 	clear(c.open)
+	c.activity.log.Close()
 }
 
 // measure tells what an event has done to an entry's job that was another one before.

@@ -13,7 +13,7 @@ import (
 
 // TestCensusFollowsAJob leads one job through its states, twice with another kind, and compares what is counted.
 func TestCensusFollowsAJob(t *testing.T) {
-	c := newCensus(NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")))
+	c := newCensus(NewMetrics(meter.New(prometheus.NewRegistry(), "tracker")), newActivity(nil, 0))
 	if err := c.begin(storeOf(t, aJob("stored", job.Processing), aJob("over", job.Failed))); err != nil {
 		t.Fatal(err)
 	}

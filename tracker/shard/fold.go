@@ -86,7 +86,7 @@ func (s *Shard) fold(d *decoded, at appended, now time.Time) error {
 // observe has the clock look at a record that was just read.
 func (s *Shard) observe(rec *kgo.Record, at appended, now time.Time) {
 	s.clock.observe(now, rec)
-	s.activity.log.From(at.believed)
+	s.census.activity.log.From(at.believed)
 	if s.catching.ready.Load() {
 		s.debts.rearm()
 		s.metrics.logToFold.Observe(max(now.Sub(at.believed), 0).Seconds())
@@ -101,7 +101,7 @@ func (s *Shard) tell(e *entry, by *event.Event, r fold.Result, at appended, now 
 		s.told(e.id)
 	}
 	s.census.changed(e, was)
-	s.activity.changed(e.job, was, at.believed)
+	s.census.activity.changed(e.job, was, at.believed)
 	if by.Type == event.Progress && e.held.by != nil {
 		e.progressed = e.job.RenewedAt
 	}

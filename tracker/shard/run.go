@@ -151,7 +151,6 @@ func (s *Shard) leave() error {
 	}
 	s.questions.answerAll(ErrNotOwner)
 	s.census.end()
-	s.activity.log.Close()
 	s.audience.dismiss()
 	return err
 }

@@ -77,7 +77,6 @@ type Shard struct {
 	questions questions // what waits for an answer
 	audience  audience  // who watches
 	holdings  holdings  // what each worker holds
-	activity  activity  // what happened in the last minutes
 	tickets   tickets
 }
 
@@ -115,10 +114,9 @@ func New(cfg Config) *Shard {
 		calls:      make(chan func(), queuedCalls),
 		done:       make(chan struct{}),
 		catching:   newCatchUp(),
-		census:     newCensus(cfg.Metrics),
+		census:     newCensus(cfg.Metrics, newActivity(cfg.Activity, cfg.Store.Position())),
 		tickets:    newTickets(),
 		holdings:   newHoldings(),
-		activity:   newActivity(cfg.Activity, cfg.Store.Position()),
 	}
 	if s.bounds == (kafka.Bounds{}) {
 		s.bounds = kafka.Timeouts{}.Bounds()
