@@ -60,6 +60,7 @@ func (s *Shard) Activity(ctx context.Context, tenant string, last time.Time) (Ac
 			reply <- answer[Activity]{err: ErrNotReady}
 			return
 		}
-		reply <- answer[Activity]{value: Activity{Recent: s.census.activity.log.Recent(last, tenant), AsOf: s.clock.fresh.asOf}}
+		recent := s.census.activity.log.Recent(last, tenant)
+		reply <- answer[Activity]{value: Activity{Recent: recent, AsOf: s.clock.fresh.asOf}}
 	})
 }
