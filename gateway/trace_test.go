@@ -154,7 +154,8 @@ func TestClientsDoNotForceSampling(t *testing.T) {
 			request, accepted := tracing.FromRecord(w.produced(w.names.Requests("default"))[0]),
 				tracing.FromRecord(w.produced(w.names.Status())[0])
 			if request.TraceID() != tracing.Parse(c.parent, "").TraceID() || request.IsSampled() != c.sampled ||
-				accepted.TraceID() != request.TraceID() || accepted.IsSampled() != c.sampled || (len(spans.Ended()) > 0) != c.sampled {
+				accepted.TraceID() != request.TraceID() || accepted.IsSampled() != c.sampled ||
+				(len(spans.Ended()) > 0) != c.sampled {
 				t.Errorf("%s at %v: request %+v, accepted %+v, %d spans", c.parent, c.ratio, request, accepted, len(spans.Ended()))
 			}
 		})
