@@ -158,16 +158,20 @@ func (a *announcer) record(said *fleet.Announcement) *kgo.Record {
 // libraryVersion returns the version of the release that this process was built from: that of Ackwire's own programs,
 // or else of the module in the user's program; "dev" if neither is known.
 var libraryVersion = sync.OnceValue(func() string {
-	v := version.Get().Version
-	build, ok := debug.ReadBuildInfo()
-	if !ok || v != "dev" {
-		return v
+	build, _ := debug.ReadBuildInfo()
+	return versionOf(version.Get().Version, build)
+})
+
+// versionOf is libraryVersion for the version that the linker has stamped, and the build information of a program.
+func versionOf(stamped string, build *debug.BuildInfo) string {
+	if stamped != "dev" || build == nil {
+		return stamped
 	}
 	for _, dep := range build.Deps {
-		if strings.HasSuffix(dep.Path, "ackwire/processor") && dep.Version != "" && dep.Version != "v0.0.0" &&
-			dep.Replace == nil {
+		released := strings.HasPrefix(dep.Version, "v") && dep.Version != "v0.0.0" // of a workspace it is "(devel)"
+		if strings.HasSuffix(dep.Path, "ackwire/processor") && released && dep.Replace == nil {
 			return dep.Version
 		}
 	}
-	return v
-})
+	return stamped
+}

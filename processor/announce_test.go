@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"encoding/json"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -117,4 +118,29 @@ func TestAnnouncementsThatAreNotWrittenChangeNothing(t *testing.T) {
 			t.Errorf("it stopped after %s", d)
 		}
 	})
+}
+
+// TestVersionOf: what is told is a release, or "dev".
+func TestVersionOf(t *testing.T) {
+	const path = "github.com/ackwire/ackwire/processor"
+	with := func(m debug.Module) *debug.BuildInfo {
+		return &debug.BuildInfo{Deps: []*debug.Module{{Path: "example.com/processor", Version: "v9.0.0"}, &m}}
+	}
+	for _, tc := range []struct {
+		stamped string
+		build   *debug.BuildInfo
+		want    string
+	}{
+		{"1.2.3", with(debug.Module{Path: path, Version: "v1.0.0"}), "1.2.3"},
+		{"dev", with(debug.Module{Path: path, Version: "v1.0.0"}), "v1.0.0"},
+		{"dev", with(debug.Module{Path: path, Version: "(devel)"}), "dev"},
+		{"dev", with(debug.Module{Path: path, Version: "v0.0.0"}), "dev"},
+		{"dev", with(debug.Module{Path: path, Version: "v1.0.0", Replace: &debug.Module{Path: "../processor"}}), "dev"},
+		{"dev", with(debug.Module{Path: path}), "dev"},
+		{"dev", nil, "dev"},
+	} {
+		if got := versionOf(tc.stamped, tc.build); got != tc.want {
+			t.Errorf("stamped %s, %+v: %s, want %s", tc.stamped, tc.build, got, tc.want)
+		}
+	}
 }
