@@ -156,7 +156,7 @@ test("tags are in the URL and in the filter bar, and Escape takes away the filte
   await page.keyboard.press("Escape");
   await page.waitForFunction(() => location.search === "" && document.querySelectorAll("tbody tr").length > 2);
   await page.goto(`${gateway}/console/webhooks?since=1h`);
-  await page.waitForSelector("text=All webhooks are delivered");
+  await page.waitForSelector("text=No endpoint is paused");
   await page.keyboard.press("Escape");
   await page.waitForFunction(() => location.search === "");
   await page.keyboard.press("Escape");
