@@ -141,7 +141,11 @@ test("an operator finds, understands and repairs it all, with the page alone", a
   await page.waitForSelector("h2:has-text('Lanes')");
   await until("700 have failed", async () => (await tile(page, "failed")) === "700");
   await until("480 wait", async () => (await tile(page, "pending")) === "480");
-  expect(await rowOf(page, "mail").innerText()).toMatch(/0\s+480\s+0\s+0\s+no workers/);
+  expect(await rowOf(page, "mail").innerText()).toMatch(/0\s+480\s+\S.*\s+0\s+0\s+no workers/);
+  const needs = page.getByRole("region", { name: "What needs somebody now" });
+  for (const text of [/^Jobs of lane mail wait.*: it has no workers$/, /^A dead letter came /, /^An endpoint of webhooks is paused$/]) {
+    await needs.getByRole("link", { name: text }).waitFor({ timeout: 60_000 });
+  }
 
   // Webhooks: one route is gone for good, one is held back because it fails.
   await go(page, "Webhooks");

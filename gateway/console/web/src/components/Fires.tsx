@@ -7,10 +7,11 @@ import type { Stats } from "../pages/overview.js";
 import { silentAfter, stuck } from "../pages/workers.js";
 import { useCell } from "../state.js";
 import { count, visible } from "../text.js";
-import { now, span } from "../time.js";
+import { ago, now, span } from "../time.js";
 import { A } from "./basics.js";
 
 const longWait = 60_000; // milliseconds that a job may wait unsaid
+const news = 3_600_000; // milliseconds for which a dead letter is news: it stays where it is also when all is well again
 
 const versions = (all: Partial<Process>[]) => [...new Set(all.map((p) => p.version ?? "unknown"))].join(", ");
 
@@ -18,9 +19,9 @@ const versions = (all: Partial<Process>[]) => [...new Set(all.map((p) => p.versi
 export const useSigns = (operate: boolean) => usePoll("signs", 5000, async (signal) => {
   if (!operate) return undefined;
   const [fleet, system, dead] = await Promise.all([
-    read<Workers>("/v1/workers", signal), read<System>("/v1/system", signal), read<{ letters: unknown[] }>("/v1/dead?limit=1", signal),
+    read<Workers>("/v1/workers", signal), read<System>("/v1/system", signal), read<{ letters: { at: string }[] }>("/v1/dead?limit=1", signal),
   ]);
-  return { fleet, system, dead: dead.letters.length };
+  return { fleet, system, dead: dead.letters[0] };
 });
 
 export type Signs = ReturnType<typeof useSigns>["data"];
@@ -42,9 +43,9 @@ export function Fires({ stats, data }: { stats: Stats; data: Signs }) {
     say(workers.filter((w) => time - Date.parse(w.seenAt) > silentAfter).length, "workers", "A worker is silent", " workers are silent");
     say(workers.flatMap((w) => w.holds).filter((h) => stuck(h, time)).length, "workers", "A handler may be stuck", " handlers may be stuck");
     say(workers.flatMap((w) => w.pausedEndpoints ?? []).length, "webhooks", "An endpoint of webhooks is paused", " endpoints of webhooks are paused");
-    if (dead) lines.push(["dead", "There are dead letters"]);
+    if (dead && time - Date.parse(dead.at) < news) lines.push(["dead", `A dead letter came ${ago(Date.parse(dead.at), time)}`]);
   }
-  return lines.length > 0 ? <section class="banner bad" aria-label="What needs somebody now"><ul>{lines.map(([to, text]) => <li key={text}>{to ? <A to={to}>{visible(text)}</A> : text}</li>)}</ul></section> : null;
+  return lines.length > 0 ? <section class="banner bad" aria-label="What needs somebody now"><ul>{lines.map(([to, text], i) => <li key={to + i}>{to ? <A to={to}>{visible(text)}</A> : text}</li>)}</ul></section> : null;
 }
 
 export const Versions = ({ data }: { data: Signs }) =>
