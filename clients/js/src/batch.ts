@@ -55,7 +55,7 @@ export class Batches implements Part {
     if (call.kind_ !== "submitBatch") return false; // it answers another kind of request
     const { results } = frame;
     if (!Array.isArray(results) || results.length !== items.length || !results.every(sound)) {
-      this.link_.answer_(conn, call, failure("indeterminate", "unreadable answer", true));
+      this.link_.answer_(conn, call, failure("indeterminate", "bad answer", true));
       return false;
     }
     results.forEach(({ ack }, i) => {

@@ -69,7 +69,7 @@ export function createClient(options: ConnectOptions, transport: Transport, stan
           // Here and not in submit: the next frame may already be this job's first status.
           if (sound && call.watch_) call.sub_ = watches_.acked_(conn, jobId, !!call.finish_)!;
           call.answered_ = !sound;
-          link.answer_(conn, call, sound ? undefined : failure("indeterminate", "unreadable answer", true), frame);
+          link.answer_(conn, call, sound ? undefined : failure("indeterminate", "bad answer", true), frame);
           return sound;
         }
         case "error": {

@@ -138,7 +138,7 @@ export function createLink(
         if (!call.finish_) continue; // it was given up in its queue
         frame = `{"type":"${call.kind_}","id":"${call.id_}"${call.body_}`;
         if (!fits(frame, conn.frameBytes_)) {
-          call.finish_(failure("payload_too_large", "more bytes than " + conn.frameBytes_));
+          call.finish_(failure("payload_too_large", conn.frameBytes_ + " bytes at most"));
           continue;
         }
         call.sends_!++;
