@@ -3,9 +3,7 @@ package ackwiretest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 
 	"github.com/ackwire/ackwire/schemas/code"
@@ -103,10 +101,6 @@ func (s *Server) announceBatchLocked(items []batched) {
 }
 
 func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		problem(w, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json"))
-		return
-	}
 	if len(r.Header.Values(frame.KeyHeader)) > 0 {
 		problem(w, frame.NewProblem(code.InvalidFrame, "Idempotency-Key: each job of a batch has a key of its own"))
 		return
@@ -114,12 +108,7 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Jobs json.RawMessage `json:"jobs"`
 	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBatchBody)).Decode(&body); err != nil {
-		c := code.InvalidFrame
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			c = code.PayloadTooLarge
-		}
-		problem(w, frame.NewProblem(c, "the body cannot be read"))
+	if !readBody(w, r, maxBatchBody, &body) {
 		return
 	}
 	items, err := readBatch(body.Jobs)

@@ -1,7 +1,6 @@
 package ackwiretest
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -39,17 +38,8 @@ func (s *Server) getWorkers(w http.ResponseWriter, _ *http.Request) {
 // postBulk takes a bulk action, and does it at once.
 func (s *Server) postBulk(w http.ResponseWriter, r *http.Request) {
 	var asked frame.BulkRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked); err != nil {
-		problem(w, frame.NewProblem(code.InvalidFrame, "the body cannot be read: "+err.Error()))
+	if !readBody(w, r, maxBody, &asked) || !readKey(w, r, &asked.Key) {
 		return
-	}
-	key, err := frame.ParseKey(r.Header.Values(frame.KeyHeader))
-	if err != nil {
-		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
-		return
-	}
-	if key != "" {
-		asked.Key = key
 	}
 	query, err := checkBulk(whoOf(r), asked)
 	if err != nil {

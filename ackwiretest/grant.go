@@ -2,12 +2,10 @@ package ackwiretest
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
 
-	"github.com/ackwire/ackwire/schemas/code"
 	"github.com/ackwire/ackwire/schemas/frame"
 	"github.com/ackwire/ackwire/schemas/grant"
 )
@@ -40,8 +38,7 @@ func (s *Server) grantLocked(who identity, o frame.GrantOptions, of grant.Scope)
 // postGrant handles POST /v1/grants.
 func (s *Server) postGrant(w http.ResponseWriter, r *http.Request) {
 	var asked frame.GrantRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&asked); err != nil {
-		problem(w, frame.NewProblem(code.InvalidFrame, "the body cannot be read"))
+	if !readBody(w, r, maxBody, &asked) {
 		return
 	}
 	who := whoOf(r)

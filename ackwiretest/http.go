@@ -114,27 +114,43 @@ func (s *Server) withJob(serve func(w http.ResponseWriter, r record)) http.Handl
 	}
 }
 
-func (s *Server) postJob(w http.ResponseWriter, r *http.Request) {
+// readBody decodes a body of JSON, up to a limit in bytes. If it cannot, it answers as a gateway does, and returns
+// false.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, body any) bool {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		problem(w, frame.NewProblem(code.UnsupportedMediaType, "the body must be application/json"))
-		return
+		return false
 	}
-	var q frame.SubmitRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&q); err != nil {
-		c := code.InvalidFrame
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			c = code.PayloadTooLarge
-		}
-		problem(w, frame.NewProblem(c, "the body cannot be read"))
-		return
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(body)
+	if err == nil {
+		return true
 	}
-	key, err := frame.ParseKey(r.Header.Values(frame.KeyHeader))
+	c := code.InvalidFrame
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		c = code.PayloadTooLarge
+	}
+	problem(w, frame.NewProblem(c, "the body cannot be read"))
+	return false
+}
+
+// readKey sets key to the request's header Idempotency-Key, if it has one. If it is not valid, readKey answers so, and
+// returns false.
+func readKey(w http.ResponseWriter, r *http.Request, key *string) bool {
+	k, err := frame.ParseKey(r.Header.Values(frame.KeyHeader))
 	if err != nil {
 		problem(w, frame.NewProblem(code.InvalidFrame, err.Error()))
-		return
+		return false
 	}
-	if key != "" {
-		q.Key = key
+	if k != "" {
+		*key = k
+	}
+	return true
+}
+
+func (s *Server) postJob(w http.ResponseWriter, r *http.Request) {
+	var q frame.SubmitRequest
+	if !readBody(w, r, maxBody, &q) || !readKey(w, r, &q.Key) {
+		return
 	}
 	q.Traceparent, q.Tracestate = r.Header.Get(frame.TraceparentHeader), r.Header.Get(frame.TracestateHeader)
 	if err := s.admit(r.Context()); err != nil {
