@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"connectrpc.com/connect"
@@ -15,12 +16,12 @@ import (
 
 // getAudit handles GET /v1/audit.
 func (ws *workers) getAudit(w http.ResponseWriter, r *http.Request) {
-	_, done, ok := ws.operator(w, r)
+	_, q, done, ok := ws.operator(w, r, "since", "limit", cursorParam)
 	if !ok {
 		return
 	}
 	defer done()
-	req, err := auditRequest(r)
+	req, err := auditRequest(q)
 	if err != nil {
 		ws.problem(w, err)
 		return
@@ -46,12 +47,8 @@ func (ws *workers) getAudit(w http.ResponseWriter, r *http.Request) {
 	ws.answer(w, page)
 }
 
-func auditRequest(r *http.Request) (*trackerpb.ListAuditRequest, error) {
-	q, err := readQuery(r, "since", "limit", cursorParam)
-	if err != nil {
-		return nil, err
-	}
-	req := &trackerpb.ListAuditRequest{Limit: frame.DefaultAuditLimit}
+func auditRequest(q url.Values) (req *trackerpb.ListAuditRequest, err error) {
+	req = &trackerpb.ListAuditRequest{Limit: frame.DefaultAuditLimit}
 	if req.Since, err = milliseconds(q, "since"); err != nil {
 		return nil, err
 	}
@@ -83,8 +80,8 @@ func auditRequest(r *http.Request) (*trackerpb.ListAuditRequest, error) {
 // maxAuditBytes bounds a record of the audit trail; gateways write none that is near it.
 const maxAuditBytes = 64 << 10
 
-// auditEntry returns a record of the topic as clients see it. ok is false if it is no audit record: whoever may write
-// to the topic may have written anything.
+// auditEntry returns a record of the topic as clients see it. ok is false if it is not an audit record: a program that
+// may write to the topic can write anything.
 func auditEntry(l *trackerpb.AuditRecord) (e frame.AuditEntry, ok bool) {
 	if len(l.Value) > maxAuditBytes {
 		return e, false

@@ -12,15 +12,11 @@ import (
 
 // getSystem handles GET /v1/system.
 func (ws *workers) getSystem(w http.ResponseWriter, r *http.Request) {
-	_, done, ok := ws.operator(w, r)
+	_, _, done, ok := ws.operator(w, r)
 	if !ok {
 		return
 	}
 	defer done()
-	if _, err := readQuery(r); err != nil {
-		ws.problem(w, err)
-		return
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), ws.cfg.ReadTimeout)
 	defer cancel()
 	ws.answer(w, shownSystem(ws.cfg.Fleet.System(ctx), time.Now()))

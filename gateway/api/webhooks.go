@@ -37,16 +37,11 @@ const (
 
 // getWebhooks handles GET /v1/webhooks.
 func (ws *workers) getWebhooks(w http.ResponseWriter, r *http.Request) {
-	id, done, ok := ws.operator(w, r)
+	id, q, done, ok := ws.operator(w, r, tenantParam, "since")
 	if !ok {
 		return
 	}
 	defer done()
-	q, err := readQuery(r, tenantParam, "since")
-	if err != nil {
-		ws.problem(w, err)
-		return
-	}
 	since, err := milliseconds(q, "since")
 	if err != nil {
 		ws.problem(w, err)

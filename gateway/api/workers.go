@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -30,31 +31,35 @@ type workers struct {
 	*lists
 }
 
-// operator returns the identity of a client that may operate, and counts its question as one for a list. Without an
-// error done must be called once the answer is written. If ok is false it has answered the request.
-func (ws *workers) operator(w http.ResponseWriter, r *http.Request) (id auth.Identity, done func(), ok bool) {
+// operator returns who asks, which must be permitted to operate, with the query, which may have these parameters, and
+// counts the question as one for a list. done must be called once the answer is written. If ok is false it has answered
+// the request.
+func (ws *workers) operator(
+	w http.ResponseWriter, r *http.Request, parameters ...string,
+) (id auth.Identity, q url.Values, done func(), ok bool) {
 	if id, ok = ws.identify(w, r, auth.Operate); !ok {
-		return id, nil, false
+		return id, nil, nil, false
 	}
 	done, err := ws.beginList(id)
 	if err != nil {
 		ws.problem(w, err)
-		return id, nil, false
+		return id, nil, nil, false
 	}
-	return id, done, true
+	if q, err = readQuery(r, parameters...); err != nil {
+		done()
+		ws.problem(w, err)
+		return id, nil, nil, false
+	}
+	return id, q, done, true
 }
 
 // getWorkers handles GET /v1/workers.
 func (ws *workers) getWorkers(w http.ResponseWriter, r *http.Request) {
-	_, done, ok := ws.operator(w, r)
+	_, _, done, ok := ws.operator(w, r)
 	if !ok {
 		return
 	}
 	defer done()
-	if _, err := readQuery(r); err != nil {
-		ws.problem(w, err)
-		return
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), ws.cfg.ReadTimeout)
 	defer cancel()
 	told, err := ws.cfg.Fleet.Workers(ctx)
