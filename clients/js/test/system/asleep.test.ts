@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { launch, open as opened } from "./lib/console.js";
 import { freeAddresses, run, serve, until, type System } from "./lib/process.js";
 import { Proxy } from "./lib/proxy.js";
-import { endingAt } from "./lib/tokens.js";
+import { endingAt, mint } from "./lib/tokens.js";
 
 let keys: string;
 let system: System;
@@ -25,7 +25,7 @@ beforeAll(async () => {
   [system, browser] = await Promise.all([serve("--jwt-key-file", join(keys, "token.key"), "--console-listen", listen), launch()]);
   gateway = `http://${system.gateways[0]}`;
   proxy = await new Proxy([listen]).start();
-  token = await mint("1h");
+  token = await mintFor("1h");
 });
 afterAll(async () => {
   await browser?.close();
@@ -34,8 +34,7 @@ afterAll(async () => {
   rmSync(keys, { recursive: true, force: true });
 });
 
-const mint = async (ttl: string) =>
-  (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", "alice", "--permit", "submit,read,cancel,operate", "--ttl", ttl)).trim();
+const mintFor = (ttl: string) => mint(keys, "acme", "alice", "--permit", "submit,read,cancel,operate", "--ttl", ttl);
 
 const ask = (path: string, body?: object) => fetch(gateway + path, {
   method: "POST", headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` }, ...(body && { body: JSON.stringify(body) }),
@@ -98,7 +97,7 @@ test("a page whose laptop was asleep heals: what happened meanwhile is there, an
 
 test("a page whose token has expired while the laptop was asleep asks for another, and goes on where it was", async () => {
   const ends = Date.now() + 6000;
-  const short = endingAt(await mint("1h"), ends, join(keys, "token.key"));
+  const short = endingAt(await mintFor("1h"), ends, join(keys, "token.key"));
   const { page, context, complaints } = await signIn("jobs?type=demo.sleep", short, proxy.address);
   await page.waitForSelector(".link:has-text('Live')");
   const wake = await sleep(page);

@@ -4,7 +4,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { allEnded, Chromium, list, tabOf, type Tab } from "./lib/browser.js";
 import { History } from "./lib/history.js";
-import { run, serve, twoGateways, until, type System } from "./lib/process.js";
+import { serve, twoGateways, until, type System } from "./lib/process.js";
+import { mint } from "./lib/tokens.js";
 import { Proxy } from "./lib/proxy.js";
 
 const chromium = new Chromium();
@@ -173,8 +174,7 @@ test.each([["closed", 2], ["crashed", 2], ["closed", 20], ["crashed", 20]] as co
 );
 
 /** Tokens of the server's own key; a user is a tenant of its own here. */
-const tokens = (system: System, ttl: string) => (user: string) =>
-  run("ackwire", "token", "--data", system.data, "--tenant", user, "--subject", user, "--ttl", ttl).then((t) => t.trim());
+const tokens = (system: System, ttl: string) => (user: string) => mint(system.data, user, user, "--ttl", ttl);
 
 test("a token expires and is renewed", async () => {
   const system = await serve();

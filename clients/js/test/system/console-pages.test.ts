@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { accessible, launch, open as opened, type Opened } from "./lib/console.js";
 import { apart, freeAddresses, run, serve, until, type System } from "./lib/process.js";
 import { produce } from "./lib/produce.js";
-import { endingAt } from "./lib/tokens.js";
+import { endingAt, mint as mintToken } from "./lib/tokens.js";
 
 let system: System;
 let guarded: System;
@@ -296,7 +296,7 @@ test("webhooks that could not be delivered are told", async () => {
 });
 
 test("an operator's order to somebody's job is in the audit trail", async () => {
-  const alice = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", "alice")).trim();
+  const alice = await mintToken(keys, "acme", "alice");
   const response = await fetch(`http://${guarded.gateways[0]}/v1/jobs`, {
     method: "POST", headers: { "Content-Type": "application/json", Authorization: `Bearer ${alice}` }, body: JSON.stringify({ job: "demo.sleep", payload: { seconds: 3600 } }),
   });
@@ -336,8 +336,7 @@ test("all that match are counted, agreed to and followed", async () => {
 });
 
 /** A token of the system with tokens. */
-const mint = async (permissions: string, ...more: string[]): Promise<string> =>
-  (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--permit", permissions, ...(more.includes("--subject") ? [] : ["--subject", "alice"]), ...more)).trim();
+const mint = (permissions: string, ...more: string[]): Promise<string> => mintToken(keys, "acme", "alice", "--permit", permissions, ...more);
 
 /** Opens a page of the system with tokens and signs in. */
 const signIn = async (path: string, permissions: string, ...more: string[]): Promise<Opened> => signInWith(path, await mint(permissions, ...more));

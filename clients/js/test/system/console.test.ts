@@ -9,6 +9,7 @@ import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { accessible, launch, open as opened, type Opened } from "./lib/console.js";
 import { run, serve, until, type System } from "./lib/process.js";
+import { mint } from "./lib/tokens.js";
 
 let system: System;
 let guarded: System;
@@ -210,7 +211,7 @@ test("hostile payloads are shown as they are, and nothing runs", async () => {
 
 /** Signs in with a token of some permissions. */
 async function signIn(path: string, permissions: string, subject: string): Promise<{ page: Page; context: BrowserContext; token: string }> {
-  const token = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", subject, "--permit", permissions)).trim();
+  const token = await mint(keys, "acme", subject, "--permit", permissions);
   const { page, context } = await open(path, {}, console_);
   await page.getByLabel("Access token").fill(token);
   await page.keyboard.press("Enter");
@@ -218,7 +219,7 @@ async function signIn(path: string, permissions: string, subject: string): Promi
 }
 
 test("a token is asked for and not kept, and buttons that it does not permit say why", async () => {
-  const owner = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", "alice")).trim();
+  const owner = await mint(keys, "acme", "alice");
   const id = await submit("demo.sleep", { seconds: 3600 }, `http://${guarded.gateways[0]}`, owner);
   const { page, context } = await signIn("jobs/" + id, "read", "alice");
   const cancel = page.getByRole("button", { name: "Cancel", exact: true });

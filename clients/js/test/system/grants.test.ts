@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { chromium, type Browser, type Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { run, serve, until, type System } from "./lib/process.js";
+import { mint } from "./lib/tokens.js";
 
 const ttl = 4; // seconds
 
@@ -39,7 +40,7 @@ beforeAll(async () => {
     "--log-level", "debug");
   system.processes[0]!.keep = 1e8;
   gateway = `http://${system.gateways[0]}`;
-  token = (await run("ackwire", "token", "--data", keys, "--tenant", "acme", "--subject", "backend")).trim();
+  token = await mint(keys, "acme", "backend");
   secrets.push(token);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   site = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;

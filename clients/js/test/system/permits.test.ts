@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { launch, open as opened, type Opened } from "./lib/console.js";
 import { freeAddresses, run, serve, until, type System } from "./lib/process.js";
 import { produce } from "./lib/produce.js";
+import { mint } from "./lib/tokens.js";
 
 // Whatever belongs to bob, who is of alice's tenant, has the one mark; whatever belongs to the other tenant the other.
 const bobs = "canary-b";
@@ -30,9 +31,6 @@ let console_: string;
 const tokens = {} as Record<User, string>;
 const jobs = { alice: [] as string[], bob: [] as string[], gloria: [] as string[] };
 
-const mint = async (tenant: string, subject: string, ...more: string[]) =>
-  (await run("ackwire", "token", "--data", keys, "--tenant", tenant, "--subject", subject, ...more)).trim();
-
 beforeAll(async () => {
   keys = mkdtempSync(join(tmpdir(), "ackwire-keys-"));
   await run("ackwire", "keys", "--data", keys);
@@ -40,10 +38,10 @@ beforeAll(async () => {
   [system, browser] = await Promise.all([serve("--jwt-key-file", join(keys, "token.key"), "--console-listen", listen), launch()]);
   gateway = `http://${system.gateways[0]}`;
   console_ = `http://${listen}/console/`;
-  for (const user of Object.keys(users) as User[]) tokens[user] = await mint("acme", users[user].subject, "--permit", users[user].permit);
-  const alice = await mint("acme", "alice");
-  const bob = await mint("acme", "bob-" + bobs);
-  const gloria = await mint("globex-" + foreign, "gloria-" + foreign);
+  for (const user of Object.keys(users) as User[]) tokens[user] = await mint(keys, "acme", users[user].subject, "--permit", users[user].permit);
+  const alice = await mint(keys, "acme", "alice");
+  const bob = await mint(keys, "acme", "bob-" + bobs);
+  const gloria = await mint(keys, "globex-" + foreign, "gloria-" + foreign);
   await plant(jobs.alice, alice, 1, "alice-mark");
   await plant(jobs.bob, bob, 2, bobs);
   await plant(jobs.gloria, gloria, 3, foreign);
@@ -197,7 +195,7 @@ test.each(Object.keys(users) as User[])("each page, with a token of %s", async (
 });
 
 test("who may order only own jobs is told so beside those of others", async () => {
-  const token = await mint("acme", "carol", "--permit", "read:tenant", "--permit", "submit", "--permit", "cancel");
+  const token = await mint(keys, "acme", "carol", "--permit", "read:tenant", "--permit", "submit", "--permit", "cancel");
   const { page, context } = await signIn("tenant", token);
   const others = "The job is somebody else's: the token needs the permission “cancel:tenant”";
   await visit(page, "jobs/" + jobs.bob[0]);
