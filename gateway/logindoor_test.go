@@ -21,7 +21,7 @@ func loginAt(issuer string) login.Config {
 	return login.Config{Issuer: issuer, ClientID: "console", Scopes: []string{"openid"}, Token: login.AccessToken}
 }
 
-// identityProvider is a provider of logins. It gives a token to whoever asks.
+// identityProvider is an OpenID Connect provider for tests. It gives a token to each client that asks for one.
 type identityProvider struct {
 	hangs  atomic.Bool // answers nothing
 	asking atomic.Int64
@@ -65,8 +65,8 @@ func (p *identityProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		issuer+"/authorize", issuer+"/token", issuer+"/keys")
 }
 
-// TestLoginsAreBounded: whoever reaches the console can cause no more by its login than a bounded number of requests to
-// the provider, of bounded bytes and for a bounded time; each is counted.
+// TestLoginsAreBounded: logins at the console cause a bounded number of requests to the provider, each with bounded
+// bytes and a bounded time. Each login is counted.
 func TestLoginsAreBounded(t *testing.T) {
 	configure := func(c *Config) {
 		tokensOnly(c)

@@ -67,7 +67,7 @@ func (c *AuditCmd) Run(env *Env) error {
 	})
 }
 
-// wants reports whether the record is one of those that are asked for.
+// wants reports whether a record matches the filters of the command.
 func (c *AuditCmd) wants(r *audit.Record) bool {
 	return (c.Tenant == "" || r.Tenant == c.Tenant) && (c.Job == "" || r.JobID == c.Job) &&
 		(c.Since == 0 || time.Since(r.At) <= c.Since)

@@ -116,8 +116,9 @@ func (a *API) Handler() http.Handler {
 	return identified(d.boundStreams(&a.serving, d.leavingSaid(d.crossOrigin(d.readable(mux)))))
 }
 
-// Serve serves a request that is none of the API by a handler, as those of the API are served: it has an ID, is
-// bounded, and counts as one of the route, which must be a name of [RouteNames] or one that was given to [NewMetrics].
+// Serve serves a request of a route outside of the API, such as the console's, with a handler. The request gets an ID,
+// the bounds of HTTP/2 streams and the metrics of the route, as those of the API do. route must be a name of
+// [RouteNames], or one that was given to [NewMetrics].
 func (a *API) Serve(route string, w http.ResponseWriter, r *http.Request, by http.HandlerFunc) {
 	d := a.door
 	identified(d.boundStreams(&a.serving, d.leavingSaid(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

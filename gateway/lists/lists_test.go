@@ -198,7 +198,7 @@ func TestAPartitionMoves(t *testing.T) {
 }
 
 // TestManyListsShareABound: the rows of all lists together have a bound, a client whose list goes beyond it is told to
-// ask again, and what has ended is counted no longer.
+// ask again, and the rows of lists that nobody watches any more do not count.
 func TestManyListsShareABound(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		x, u, _ := newIndex()

@@ -32,8 +32,9 @@ type System struct {
 	More     bool // there are more than maxTold gateways or trackers
 
 	Kafka bool // it has answered now
-	// Partitions are those of status, and Unowned those that no tracker owns, both as Kafka has answered last; Unowned
-	// counts only with Kafka. UnownedSince is since when one of them at least has had no owner, if there is one.
+	// Partitions is the number of partitions of the topic status, and Unowned the number of those without a tracker, by
+	// the last answer of Kafka. Unowned is not known if Kafka is false. UnownedSince is the time at which this gateway
+	// first saw one of them without a tracker; zero if all have one.
 	Partitions   int
 	Unowned      int
 	UnownedSince time.Time

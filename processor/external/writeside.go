@@ -82,8 +82,8 @@ func (s *writeSide) find(name string) *written {
 // errStreamClosed is returned for a piece of a stream that was closed at the write side.
 var errStreamClosed = errors.New("the stream is closed")
 
-// write writes what an endpoint says of a stream by its callback URL or in its answer. A stream that was closed here
-// takes no more of these, either: whoever closed it relies on its being complete.
+// write appends what an endpoint sends to a stream, by its callback URL or in its answer. It fails for a stream that
+// was closed at its write side: the program that closed it relies on its being complete.
 func (s *writeSide) write(c *chunk) error {
 	if t := s.find(c.Stream); t != nil {
 		t.turn <- struct{}{}

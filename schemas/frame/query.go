@@ -72,8 +72,8 @@ type Lane struct {
 	Workers int `json:"workers"`
 	// Waiting counts the requests that no worker has taken.
 	Waiting int64 `json:"waiting"`
-	// OldestSince is since when the oldest of them has waited: when the job was submitted, or its start or next attempt
-	// came. It is absent if none waits, or it is not known. A client that may not operate is told only the class of the
+	// OldestSince is the time from which the oldest of them has waited: that of its job's submit, start or next attempt.
+	// It is absent if none waits, or it is not known. A client that may not operate is told only the class of the
 	// seconds since then, so that the time is a later one.
 	OldestSince *time.Time `json:"oldestSince,omitempty"`
 }

@@ -41,7 +41,7 @@ type SystemPartitions struct {
 	Total int `json:"total"` // 0 while it is not known
 	// Unowned are those that no tracker owns: nothing happens to jobs in these. Absent if Kafka does not answer.
 	Unowned *int `json:"unowned,omitempty"`
-	// UnownedSince is since when this gateway knows that one of them has had no owner; absent if there is none.
+	// UnownedSince is the time at which this gateway first saw one of them without an owner; absent if all have one.
 	UnownedSince *time.Time `json:"unownedSince,omitempty"`
 }
 

@@ -1929,7 +1929,7 @@ func (x *StatsResponse) GetWaits() []*LaneWait {
 	return nil
 }
 
-// LaneWait is since when the oldest request of a lane has waited for a worker.
+// LaneWait is the time from which the oldest request of a lane has waited for a worker.
 type LaneWait struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lane          string                 `protobuf:"bytes,1,opt,name=lane,proto3" json:"lane,omitempty"`

@@ -25,7 +25,7 @@ func newActivity(b *minutes.Budget, position int64) activity {
 	return activity{log: minutes.NewLog(b, since)}
 }
 
-// changed counts what has become of a job that was another one before; nil is none.
+// changed counts a change of a job from was to j: its creation and its end. nil stands for no job.
 func (a *activity) changed(j, was *fold.Job, at time.Time) {
 	if j == nil {
 		return

@@ -11,7 +11,8 @@ import (
 
 // leaveOut leaves out what the page never asks of the client, which would load it when it is first used.
 var leaveOut = api.Plugin{Name: "leave out", Setup: func(b api.PluginBuild) {
-	b.OnLoad(api.OnLoadOptions{Filter: `/clients/js/src/(mine|batch)\.ts$`}, func(api.OnLoadArgs) (api.OnLoadResult, error) {
+	unused := api.OnLoadOptions{Filter: `/clients/js/src/(mine|batch)\.ts$`}
+	b.OnLoad(unused, func(api.OnLoadArgs) (api.OnLoadResult, error) {
 		nothing := "export {}"
 		return api.OnLoadResult{Contents: &nothing}, nil
 	})
@@ -24,7 +25,8 @@ var dynamicImport = regexp.MustCompile(`\bimport\(("\./[^"]+")\)`)
 // the parts are a tenth smaller than in files of their own, and the page needs most of them at once. esbuild itself
 // does this without splitting, but keeps each part in a function that is run late, which costs more.
 var oneScript = api.Plugin{Name: "one script", Setup: func(b api.PluginBuild) {
-	b.OnLoad(api.OnLoadOptions{Filter: `/clients/js/src/(client|index|rest|websocket)\.ts$`}, func(a api.OnLoadArgs) (api.OnLoadResult, error) {
+	late := api.OnLoadOptions{Filter: `/clients/js/src/(client|index|rest|websocket)\.ts$`}
+	b.OnLoad(late, func(a api.OnLoadArgs) (api.OnLoadResult, error) {
 		text, err := os.ReadFile(a.Path)
 		if err != nil {
 			return api.OnLoadResult{}, err

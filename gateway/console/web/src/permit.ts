@@ -19,7 +19,7 @@ export function forbids(me: Me, order: Order): string | undefined {
 
 /** Returns why a job takes no such order of the user: it is somebody else's, or in another state; undefined if it does. */
 export function refuses(me: Me, order: Order, job: Pick<Status, "type" | "state" | "subject" | "cancelRequested">): string | undefined {
-  // A grant opens its jobs whoever has submitted them, and is not told who.
+  // With a grant the page does not know who has submitted a job, so it leaves this to the gateway.
   if (order !== "erase" && job.subject && job.subject !== me.subject && !me.limited && lacks(me, "operate") && lacks(me, "cancel:tenant")) {
     return "The job is somebody else's: the token needs the permission “cancel:tenant”";
   }
